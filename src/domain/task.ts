@@ -1,0 +1,42 @@
+import type { Tier } from './governance.ts'
+
+export const decisions = [
+  'approve',
+  'approve_with_changes',
+  'deny',
+  'refer',
+  'release',
+  'escalate',
+  'confirm',
+  'object',
+] as const
+export type Decision = (typeof decisions)[number]
+
+export type TaskStatus = 'open' | 'decided'
+
+/** Something a person must do about an instance. */
+export interface Task {
+  readonly taskId: string
+  readonly instanceId: string
+  readonly tier: Exclude<Tier, 'auto'>
+  readonly queue: string
+  readonly escalationQueue: string
+  readonly status: TaskStatus
+  /** Why it was held: a short fact, never content. */
+  readonly because: string
+  readonly submittedBy: string
+  /** People who may not decide this task: those who referred or escalated it. */
+  readonly barred: readonly string[]
+  readonly openedAtMs: number
+  readonly dueMs: number
+  /** Set when the SLA has passed and the task went to the escalation queue. */
+  readonly escalatedAtMs: number | undefined
+  readonly claimedBy: string | undefined
+  readonly claimedUntilMs: number | undefined
+  readonly decision: Decision | undefined
+  readonly decidedBy: string | undefined
+  readonly decidedAtMs: number | undefined
+  /** SHA-256 of the canonical decision body, so that a repeat can be told from a second opinion. */
+  readonly decisionDigest: string | undefined
+  readonly decisionPayloadId: string | undefined
+}

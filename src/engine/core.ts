@@ -1,0 +1,191 @@
+import type { AuditEvent } from '../domain/audit.ts'
+import type { Tier, TierContribution } from '../domain/governance.ts'
+import type { InstanceStatus, WorkState } from '../domain/instance.ts'
+import type { Json, JsonObject } from '../domain/json.ts'
+import type { Decision, Task } from '../domain/task.ts'
+import type { Route } from '../domain/workflow.ts'
+
+export interface SubmitRequest {
+  readonly workflow: string
+  readonly domain: string
+  readonly input: JsonObject
+  /** Idempotency key, unique per actor, kept as long as the instance. */
+  readonly key?: string
+  readonly actor: string
+  /** Higher runs first; 0 unless said. */
+  readonly priority?: number
+}
+
+export interface Submitted {
+  readonly instanceId: string
+  readonly status: InstanceStatus
+  /** The key was seen before with the same body: this is the earlier instance. */
+  readonly seen: boolean
+}
+
+/** One case as people see it: `case`, `cases`, HTTP. */
+export interface CaseView {
+  readonly instanceId: string
+  readonly workflow: string
+  readonly domain: string
+  readonly definitionHash: string
+  readonly submittedBy: string
+  readonly status: InstanceStatus
+  /** Only while running. */
+  readonly work: WorkState | undefined
+  readonly tier: Tier | undefined
+  readonly tierContributions: readonly TierContribution[]
+  /** Step names in the order they ran. */
+  readonly path: readonly string[]
+  /** What took effect; unset while held or denied, or erased. */
+  readonly outcome: Json | undefined
+  /** What the workflow proposed. */
+  readonly proposed: Json | undefined
+  readonly failure: { readonly code: string; readonly message: string } | undefined
+  readonly simulated: boolean
+  readonly disputed: boolean
+  readonly openTasks: readonly string[]
+  readonly submittedAtMs: number
+  readonly updatedAtMs: number
+  readonly endedAtMs: number | undefined
+}
+
+export interface StepView {
+  readonly stepNo: number
+  readonly step: string
+  readonly primitive: string
+  readonly run: number
+  readonly attempts: number
+  readonly status: 'completed' | 'failed'
+  readonly errorCode: string | undefined
+  /** Unset when erased. */
+  readonly output: Json | undefined
+  readonly model: string | undefined
+  readonly inputTokens: number | undefined
+  readonly outputTokens: number | undefined
+  readonly route: Route
+  readonly startedAtMs: number
+  readonly endedAtMs: number
+}
+
+/** A task with all that a reviewer needs to decide it. */
+export interface TaskView extends Task {
+  readonly allowed: readonly Decision[]
+  readonly case: CaseView
+  readonly input: Json | undefined
+  readonly steps: readonly StepView[]
+}
+
+export interface DecisionRequest {
+  readonly taskId: string
+  readonly decision: string
+  readonly reason: string
+  /** JSON merge patch over the proposed outcome; only with approve_with_changes, and required there. */
+  readonly changes?: Json
+  readonly actor: string
+}
+
+export interface Decided {
+  readonly taskId: string
+  readonly instanceId: string
+  readonly decision: Decision
+  readonly decidedBy: string
+  readonly status: InstanceStatus
+  /** The same person had already decided the same: this is the first decision. */
+  readonly repeated: boolean
+  /** The task that refer, escalate or object opened. */
+  readonly openedTaskId: string | undefined
+}
+
+export interface Page<T> {
+  readonly items: readonly T[]
+  readonly nextCursor: string | undefined
+}
+
+export interface CaseFilter {
+  readonly status?: InstanceStatus
+  readonly workflow?: string
+  readonly limit?: number
+  readonly cursor?: string
+}
+
+export interface TaskFilter {
+  readonly queue?: string
+  readonly status?: 'open' | 'decided'
+  readonly limit?: number
+  readonly cursor?: string
+}
+
+/** What can be asked of a store without writing to it: works beside a running service. */
+export interface CaseReader {
+  readonly simulated: boolean | undefined
+  readonly location: string
+  getCase(instanceId: string): Promise<CaseView>
+  listCases(filter?: CaseFilter): Promise<Page<CaseView>>
+  getSteps(instanceId: string): Promise<readonly StepView[]>
+  getAudit(instanceId: string): Promise<readonly AuditEvent[]>
+  getTask(taskId: string): Promise<TaskView>
+  listTasks(filter?: TaskFilter): Promise<Page<Task>>
+  verify(options?: { instanceId?: string; onProgress?: (done: VerifyProgress) => void }): Promise<VerifyReport>
+  exportCase(instanceId: string): Promise<JsonObject>
+  close(): Promise<void>
+}
+
+export interface VerifyProgress {
+  readonly instances: number
+  readonly events: number
+}
+
+export interface VerifyReport {
+  readonly valid: boolean
+  readonly simulated: boolean
+  readonly instances: number
+  readonly events: number
+  readonly checkpoints: number
+  readonly payloads: number
+  readonly erasedPayloads: number
+  readonly elapsedMs: number
+  /** For one instance: its chain's head. */
+  readonly head: { readonly seq: number; readonly hash: string } | undefined
+  /** The first bad thing of each bad instance, at most `findingsLimit` of them, in order of instance and sequence. */
+  readonly findings: readonly VerifyFinding[]
+  /** What no chain can show, said every time. */
+  readonly cannotShow: readonly string[]
+}
+
+export interface VerifyFinding {
+  readonly instanceId: string
+  /** Sequence number of the first bad event; unset where no event is concerned. */
+  readonly seq: number | undefined
+  readonly what: 'changed' | 'missing' | 'reordered' | 'inserted' | 'payload_differs' | 'checkpoint_differs' | 'head_differs'
+  /** Table and column, where one is to blame. */
+  readonly where: string
+  readonly detail: string
+}
+
+/** The verbs: a store opened for writing, with workers if started. What `openCore` returns. */
+export interface Core extends CaseReader {
+  submit(request: SubmitRequest): Promise<Submitted>
+  /** Several at once, in one shared commit where the store can: same answers as one by one. */
+  claimTask(request: { taskId: string; actor: string }): Promise<Task>
+  decide(request: DecisionRequest): Promise<Decided>
+  cancel(request: { instanceId: string; actor: string; reason: string }): Promise<CaseView>
+  retry(request: { instanceId: string; actor: string }): Promise<CaseView>
+  erase(request: { payloadId: string; actor: string; reason: string }): Promise<void>
+  /** Resolves when the instance has ended or is held; with `timeoutMs`, refuses with CC_ERR_TIMED_OUT after it. */
+  waitFor(instanceId: string, options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<CaseView>
+  /** Called after every commit that changed an instance. Returns a function that ends the subscription. */
+  onProgress(listener: (progress: Progress) => void): () => void
+  /** Starts claiming. */
+  start(): void
+  /** Stops claiming, lets running steps finish and be recorded, gives the rest back. */
+  drain(): Promise<void>
+}
+
+/** One thing that was just committed. */
+export interface Progress {
+  readonly instanceId: string
+  readonly step: string | undefined
+  readonly event: string
+  readonly detail: string | undefined
+}

@@ -1,0 +1,46 @@
+import type { Dialect } from './dialect.ts'
+import type { HotPath } from './hot-path.ts'
+
+/** What a statement may bind: no booleans (flags are 0 and 1), no dates (times are milliseconds), no bytes (hex text). */
+export type SqlValue = string | number | null
+
+/** A row as the database gives it: column names as in the schema, integers as safe numbers. */
+export type Row = Record<string, SqlValue>
+
+export interface Reader {
+  readonly dialect: Dialect
+  /** Runs one statement with `$1` placeholders and returns its rows. */
+  query<R extends object = Row>(sql: string, params?: readonly SqlValue[]): Promise<R[]>
+}
+
+/**
+ * One write transaction. `query` is the only thing its body may wait for: the body shares its commit with others
+ * (SQLite) or holds a pooled connection (PostgreSQL).
+ */
+export interface Transaction extends Reader {
+  /** Runs one statement and returns how many rows it changed. */
+  execute(sql: string, params?: readonly SqlValue[]): Promise<number>
+}
+
+/**
+ * A store. Everything above this file is written against it; SQLite is one implementation, PostgreSQL another.
+ * Errors: a refusal by the data (constraint, type) rejects only the transaction that met it; `CommitUnknownError` means
+ * that the answer to COMMIT was lost and only a read can tell what happened.
+ */
+export interface Backend {
+  readonly dialect: Dialect
+  /** Where the store is, for people: a path, or a DSN with its password masked. */
+  readonly location: string
+  /** Claiming and committing, whose best statements differ in kind between the databases. */
+  readonly hotPath: HotPath
+  /** Runs the body in one transaction and resolves after COMMIT; whatever it throws rolls back and rejects. */
+  transaction<T>(body: (tx: Transaction) => Promise<T>): Promise<T>
+  /** Runs the body on one consistent snapshot, on a connection of its own that cannot write. */
+  read<T>(body: (reader: Reader) => Promise<T>): Promise<T>
+  close(): Promise<void>
+}
+
+/** COMMIT was sent and its answer was lost: it happened or it did not. Read before sending anything again. */
+export class CommitUnknownError extends Error {
+  override readonly name = 'CommitUnknownError'
+}

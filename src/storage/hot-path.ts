@@ -1,0 +1,61 @@
+import type { AuditEvent } from '../domain/audit.ts'
+import type { Checkpoint, Payload, Work } from '../domain/instance.ts'
+import type { InstanceEnding } from './instances.ts'
+import type { NewTask } from './tasks.ts'
+
+/** What a worker asks for: up to `limit` ready instances, each under a fresh random token. */
+export interface ClaimRequest {
+  readonly limit: number
+  readonly claimedBy: string
+  readonly nowMs: number
+}
+
+/** What must still be true of the work row, or nothing of this commit is written. */
+export interface Fence {
+  readonly token: string
+  readonly stepNo: number
+  readonly run: number
+  readonly auditSeq: number
+}
+
+/** Where the work row goes with this commit. */
+export type NextWork =
+  /** The same claim goes on with this step. */
+  | { readonly to: 'step'; readonly step: string; readonly run: number }
+  /** This run of the step is tried again at `dueMs`; the claim is given back. */
+  | { readonly to: 'sleep'; readonly dueMs: number; readonly attempt: number }
+  /** Only events are added (an intent before an outside effect); the claim stays. */
+  | { readonly to: 'stay' }
+  /** The claim is given back, as at a drain; the step pointer moves as with `step`. */
+  | { readonly to: 'release'; readonly step: string; readonly run: number }
+  /** The work row goes; the instance row keeps the outcome. */
+  | { readonly to: 'end'; readonly ending: InstanceEnding; readonly tasks: readonly NewTask[] }
+
+/** Everything one step writes, in one piece: all of it or nothing. */
+export interface StepCommit {
+  readonly instanceId: string
+  readonly fence: Fence
+  readonly next: NextWork
+  readonly checkpoint: Checkpoint | undefined
+  readonly payloads: readonly Payload[]
+  /** In order; the first has seq `fence.auditSeq + 1`. */
+  readonly events: readonly AuditEvent[]
+  readonly atMs: number
+}
+
+/** `refused`: the fence did not hold, or the data were refused (`error`). Nothing of this member was written. */
+export type StepCommitResult =
+  { readonly kind: 'committed' } | { readonly kind: 'fenced' } | { readonly kind: 'poisoned'; readonly error: Error }
+
+/** The two statements that run for every step of every case: one file per database. */
+export interface HotPath {
+  /** Cheap and read-only: is there anything to claim? An idle poll must never be a write. */
+  anyReady(): Promise<boolean>
+  /** Claims by priority, then age. Each row returned carries its new token. */
+  claim(request: ClaimRequest): Promise<Work[]>
+  /**
+   * Commits the steps of different instances in one transaction. A member that is fenced or poisoned takes nothing of
+   * the others with it. Rejects only when nothing at all was written, or with `CommitUnknownError`.
+   */
+  commitSteps(commits: readonly StepCommit[]): Promise<StepCommitResult[]>
+}
