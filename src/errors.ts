@@ -25,6 +25,60 @@ export const catalogue = {
     says: '{what} is not part of this version.',
     remedy: '{remedy}',
   },
+  CC_ERR_DEFINITION_FORMAT: {
+    exit: 1,
+    status: 500,
+    says: 'A stored definition has format {format}, which this version cannot read.',
+    remedy: 'Run the case with the version that stored it, or a newer one.',
+  },
+  CC_ERR_DUPLICATE_WORKFLOW: {
+    exit: 1,
+    status: 500,
+    says: "Two packs bring a workflow '{workflow}': {first} and {second}.",
+    remedy: 'Load one of the two, or rename one of the workflows.',
+  },
+  CC_ERR_NO_MODEL: {
+    exit: 1,
+    status: 422,
+    says: "The step '{step}' ({primitive}) needs a model, and none is configured.",
+    remedy: 'Set CC_MODEL, for example CC_MODEL=scripted:packs/travel-claims/scripted.yaml',
+  },
+  CC_ERR_NO_PACK: {
+    exit: 1,
+    status: 500,
+    says: 'No pack can be read from {dir}: {why}.',
+    remedy: 'Name the folder that holds `workflows` and coordinator_config.yaml.',
+  },
+  CC_ERR_PACK: {
+    exit: 1,
+    status: 422,
+    says: 'The pack is wrong at {where}: {what}.',
+    remedy: 'What would be right: {right}.',
+  },
+  CC_ERR_SCRIPT: {
+    exit: 1,
+    status: 500,
+    says: 'The scripted answers cannot be used: {where}: {problem}.',
+    remedy: 'Write a list of entries, each with `when` and either `output` or `error`.',
+  },
+  CC_ERR_UNKNOWN_DOMAIN: {
+    exit: 2,
+    status: 422,
+    says: "The workflow '{workflow}' has no domain '{domain}'.",
+    remedy: 'Use one of: {known}.',
+  },
+  CC_ERR_UNKNOWN_MODEL: {
+    exit: 1,
+    status: 500,
+    says: "'{spec}' names no model.",
+    remedy: 'Use scripted:FILE, or provider/model with one of openai, anthropic, azure, google, bedrock, compatible.',
+  },
+  CC_ERR_UNKNOWN_WORKFLOW: {
+    exit: 2,
+    status: 422,
+    says: "There is no workflow '{workflow}'.",
+    remedy: 'Use one of: {known}.',
+  },
 } as const satisfies Record<`CC_ERR_${string}`, Refusal>
 
 export type ErrorCode = keyof typeof catalogue

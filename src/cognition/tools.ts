@@ -1,0 +1,74 @@
+import type { Json, JsonObject } from '../domain/json.ts'
+import type { Fixture } from '../domain/workflow.ts'
+
+/** What retrieve may ask: the names of its sources with what each of them says. */
+export type Tools = ReadonlyMap<string, Json>
+
+/** Case fields that say who or what the case is about; they stay within reach beside fixture data. */
+const identityKeys = ['claim_id', 'policy_number', 'policyholder']
+
+/**
+ * The sources of a case: its own fields when it brings `get_*` data, else the pack's fixture for its id, else its own
+ * fields. What is hidden never becomes a source.
+ */
+export function caseTools(input: JsonObject, fixtures: readonly Fixture[]): Tools {
+  const fields = withoutHidden(input)
+  const bringsData = Object.entries(fields).some(([key, value]) => key.startsWith('get_') && isStructure(value))
+  const ids = [input.case_id, input.claim_id]
+  const fixture = bringsData ? undefined : fixtures.find(({ caseId }) => ids.includes(caseId))
+  if (!fixture) return new Map(Object.entries(fields).map(([key, value]) => [key, asToolAnswer(value)]))
+  const identity = Object.entries(fields).filter(([key]) => identityKeys.includes(key))
+  const data = Object.entries(withoutHidden(fixture.tools as JsonObject))
+  return new Map([...identity, ...data].map(([key, value]) => [key, asToolAnswer(value)]))
+}
+
+/** A bare value becomes `{value: x}`, so that every source answers with something that has fields. */
+function asToolAnswer(value: Json): Json {
+  return value === null || isStructure(value) ? value : { value }
+}
+
+/**
+ * The tools that a specification names as whole words, or all of them when it names none. A field called by a plain
+ * word (`symptoms`) is likely to occur in the prose around, so such words count only beside a name nobody writes by
+ * chance (`get_policy`).
+ */
+export function toolsNamedIn(specification: string, tools: Tools): readonly string[] {
+  const names = [...tools.keys()]
+  const named = names.filter((name) => wholeWord(name).test(specification))
+  return named.some((name) => /[_-]/.test(name)) ? named : names
+}
+
+function wholeWord(name: string): RegExp {
+  const literal = name.replaceAll(/[\\^$.*+?()[\]{}|/]/g, '\\$&')
+  return new RegExp(`(?<![\\p{L}\\p{N}_])${literal}(?![\\p{L}\\p{N}_])`, 'u')
+}
+
+/** Nothing to be seen in it: a source that answers so has no data. */
+export function isEmpty(value: Json): boolean {
+  if (value === null || value === '') return true
+  return isStructure(value) && Object.keys(value).length === 0
+}
+
+/** Keys that carry a test's metadata or its answer; neither models nor tools ever see them, at any depth. */
+const hiddenKey = /^(_.*|ground_truth.*|correct_.*|failure_mode.*)$/
+
+/** A copy without the hidden keys. */
+export function withoutHidden(value: JsonObject): JsonObject {
+  return strip(value) as JsonObject
+}
+
+function strip(value: Json): Json {
+  if (Array.isArray(value)) return (value as readonly Json[]).map(strip)
+  if (!isObject(value)) return value
+  const kept = Object.entries(value as JsonObject).filter(([key]) => !hiddenKey.test(key))
+  return Object.fromEntries(kept.map(([key, part]) => [key, strip(part)]))
+}
+
+function isStructure(value: Json): value is readonly Json[] | JsonObject {
+  return typeof value === 'object' && value !== null
+}
+
+/** A map of names to values: not null and not a list. */
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
