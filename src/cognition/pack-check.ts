@@ -1,7 +1,6 @@
 import type { z } from 'zod'
 import { builtInPrimitives } from '../domain/workflow.ts'
-import type { Checked } from './pack-merge.ts'
-import { type DomainText, rightWay, stepKeys, type WorkflowText } from './pack-shapes.ts'
+import { type Checked, type DomainText, rightWay, stepKeys, type WorkflowText } from './pack-shapes.ts'
 import type { Findings, Source } from './pack-source.ts'
 
 /** Holds a source against its shape: every mismatch is a finding at its place. */
@@ -11,9 +10,14 @@ export function checkShape<T>(source: Source, shape: z.ZodType<T>, findings: Fin
   for (const issue of parsed.error.issues) {
     const key = issue.path.findLast((part) => typeof part === 'string')
     const at = issue.path.length === 0 ? 'this file' : `\`${issue.path.map(String).join('.')}\``
-    findings.refuse(source.locate(issue.path), `${at}: ${issue.message}`, rightWay[String(key)] ?? 'correct the value')
+    findings.refuse(source.locate(issue.path), `${at} ${sayIssue(issue)}`, rightWay[String(key)] ?? 'correct the value')
   }
   return undefined
+}
+
+function sayIssue({ code, message }: { code: string; message: string }): string {
+  if (code === 'invalid_type' && message.endsWith('received undefined')) return 'is missing'
+  return `is wrong: ${message.replace('Invalid input: ', '')}`
 }
 
 /** Older packs' names for primitives, rewritten before anything looks at them. */
@@ -46,9 +50,6 @@ export function checkWorkflow(
     for (const key of Object.keys(step)) {
       if (!stepKeys.has(key)) findings.warn(place(key), `a step has no setting '${key}': it has no effect`)
     }
-    for (const head of unknownHeads(step.params, steps)) {
-      findings.warn(place('params'), `'\${${head}…}' names no step of this workflow`)
-    }
   }
   return { source, text: { ...text, steps } }
 }
@@ -62,13 +63,6 @@ const reservedNames = new Set([
   ...['input', 'previous', 'output', 'domain', 'accumulated'],
   ...['and', 'or', 'not', 'in', 'len', 'true', 'false', 'null', 'none', 'True', 'False', 'None'],
 ])
-
-/** First parts of references that are neither a step nor one of the names every step knows. */
-function unknownHeads(params: unknown, steps: readonly { name: string }[]): Set<string> {
-  const known = new Set(['input', 'previous', 'domain', 'accumulated', '_loop_count', ...steps.map(({ name }) => name)])
-  const heads = [...JSON.stringify(params ?? {}).matchAll(/\$\{([^}.]+)[^}]*\}/g)].map((match) => match[1]!.trim())
-  return new Set(heads.filter((head) => !known.has(head) && !head.startsWith('_last_')))
-}
 
 /** Refuses two texts of one kind with one name, at the second. */
 export function checkDistinct(

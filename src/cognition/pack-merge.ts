@@ -1,23 +1,9 @@
-import { tiers, type Tier, type TierPolicy } from '../domain/governance.ts'
-import {
-  type Definition,
-  endOfWorkflow,
-  type Fixture,
-  type QualityGates,
-  type Step,
-  type Transition,
-} from '../domain/workflow.ts'
+import { type Definition, endOfWorkflow, type Fixture, type Step, type Transition } from '../domain/workflow.ts'
 import { parseCondition } from './conditions.ts'
 import { fillDomain } from './interpolation.ts'
-import type { ConfigText, DomainText, StepText, TransitionText, WorkflowText } from './pack-shapes.ts'
-import type { Findings, Source } from './pack-source.ts'
-import { tierNamed } from './tier-name.ts'
-
-/** A text of a pack whose shape has been checked, with the place it came from. */
-export interface Checked<T> {
-  readonly source: Source
-  readonly text: T
-}
+import { qualityGates, tierFloor, tierPolicies } from './pack-governance.ts'
+import type { Checked, ConfigText, DomainText, StepText, TransitionText, WorkflowText } from './pack-shapes.ts'
+import type { Findings } from './pack-source.ts'
 
 export interface PackTexts {
   readonly name: string
@@ -35,7 +21,6 @@ export function mergeDefinition(
   domain: Checked<DomainText>,
   findings: Findings,
 ): Definition {
-  const policies = tierPolicies(pack.config, findings)
   return {
     format: 1,
     pack: pack.name,
@@ -43,7 +28,7 @@ export function mergeDefinition(
     domain: domain.text.domain_name,
     steps: workflow.text.steps.map((_, index) => new StepMerge(workflow, index, domain, findings).merge()),
     floor: tierFloor(pack.config, workflow, domain, findings),
-    tiers: policies,
+    tiers: tierPolicies(pack.config, findings),
     qualityGates: qualityGates(pack.config, domain.text.domain_name, findings),
     fixtures: pack.fixtures,
   }
@@ -94,6 +79,9 @@ class StepMerge {
     const { value, unresolved } = fillDomain(this.step.params ?? {}, this.domain.text, this.step.name)
     for (const reference of unresolved) {
       this.warn(['params'], `the domain '${this.domain.text.domain_name}' has no '${reference}'`)
+    }
+    for (const head of unknownHeads(value, this.workflow.text)) {
+      this.warn(['params'], `'\${${head}…}' names no step of this workflow`)
     }
     return value as Step['params']
   }
@@ -152,77 +140,13 @@ class StepMerge {
   }
 }
 
+/** First parts of references that are neither a step nor one of the names every step knows. */
+function unknownHeads(params: unknown, { steps }: WorkflowText): Set<string> {
+  const known = new Set(['input', 'previous', 'accumulated', '_loop_count', ...steps.map(({ name }) => name)])
+  const heads = [...JSON.stringify(params).matchAll(/\$\{([^}.]+)[^}]*\}/g)].map((match) => match[1]!.trim())
+  return new Set(heads.filter((head) => !known.has(head) && !head.startsWith('_last_')))
+}
+
 function milliseconds(seconds: number | undefined): number | undefined {
   return seconds === undefined ? undefined : Math.round(seconds * 1000)
-}
-
-/**
- * The domain's `governance`; a workflow's own counts where its domain has none, since leaving it out would lower the
- * tier that its author asked for. Then the coordinator's override, by name before `*`.
- */
-function tierFloor(
-  config: Checked<ConfigText>,
-  workflow: Checked<WorkflowText>,
-  domain: Checked<DomainText>,
-  findings: Findings,
-): Definition['floor'] {
-  for (const { source, text } of [domain, workflow]) {
-    if (text.governance === undefined) continue
-    const written = typeof text.governance === 'string' ? text.governance : text.governance.tier
-    return { tier: readTier(written, source, ['governance'], findings), source: 'domain' }
-  }
-  const overrides = config.text.overrides ?? {}
-  const key = [domain.text.domain_name, '*'].find((name) => Object.hasOwn(overrides, name))
-  if (key === undefined) return undefined
-  return { tier: readTier(overrides[key]!, config.source, ['overrides', key], findings), source: 'override' }
-}
-
-/** A tier nobody knows is gate: a person looks at the case, and the pack's author at the warning. */
-function readTier(written: string, source: Source, path: readonly PropertyKey[], findings: Findings): Tier {
-  const tier = tierNamed(written)
-  if (!tier) findings.warn(source.locate(path), `there is no tier '${written}': it counts as gate`)
-  return tier ?? 'gate'
-}
-
-const tierDefaults: Readonly<Record<Tier, Omit<TierPolicy, 'escalationQueue'>>> = {
-  auto: { queue: '', slaSeconds: 0, sampleRate: 0 },
-  spot_check: { queue: 'qa_review', slaSeconds: 7200, sampleRate: 0.1 },
-  gate: { queue: 'specialist_review', slaSeconds: 14_400, sampleRate: 0 },
-  hold: { queue: 'compliance_review', slaSeconds: 172_800, sampleRate: 0 },
-}
-
-/** A tier without an `escalation_queue` of its own escalates to where held cases go. */
-function tierPolicies(config: Checked<ConfigText>, findings: Findings): Definition['tiers'] {
-  const blocks = config.text.governance_tiers ?? {}
-  for (const key of Object.keys(blocks)) {
-    if (tierNamed(key)) continue
-    findings.warn(config.source.locate(['governance_tiers', key]), `there is no tier '${key}': its block has no effect`)
-  }
-  const blockOf = (tier: Tier) => Object.entries(blocks).find(([key]) => tierNamed(key) === tier)?.[1]
-  const holdQueue = blockOf('hold')?.queue ?? tierDefaults.hold.queue
-  const policy = (tier: Tier): TierPolicy => {
-    const block = blockOf(tier)
-    const byDefault = tierDefaults[tier]
-    return {
-      queue: block?.queue ?? byDefault.queue,
-      slaSeconds: block?.sla ?? byDefault.slaSeconds,
-      sampleRate: block?.sample_rate ?? byDefault.sampleRate,
-      escalationQueue: block?.escalation_queue ?? holdQueue,
-    }
-  }
-  return Object.fromEntries(tiers.map((tier) => [tier, policy(tier)])) as Definition['tiers']
-}
-
-/** A block that is absent or empty switches the gates off. */
-function qualityGates(config: Checked<ConfigText>, domain: string, findings: Findings): QualityGates | undefined {
-  const block = config.text.quality_gates
-  if (!block || Object.keys(block).length === 0) return undefined
-  const written = block.escalation_tier ?? 'gate'
-  return {
-    minConfidence: block.min_confidence ?? 0.5,
-    primitiveFloors: block.primitive_floors ?? {},
-    escalationTier: readTier(written, config.source, ['quality_gates', 'escalation_tier'], findings),
-    escalationQueue: block.escalation_queue,
-    exempt: (block.exempt_domains ?? []).includes(domain),
-  }
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { Source } from './pack-source.ts'
 
 /** What stands in the files of a pack. Unknown keys are kept: packs carry notes and blocks for other versions. */
 
@@ -98,6 +99,12 @@ export type StepText = z.infer<typeof step>
 export type TransitionText = z.infer<typeof transition>
 export type DomainText = z.infer<typeof domainShape>
 export type ConfigText = z.infer<typeof configShape>
+
+/** A text of a pack whose shape has been checked, with the place it came from. */
+export interface Checked<T> {
+  readonly source: Source
+  readonly text: T
+}
 
 /** What would be right, by the key that is wrong. */
 export const rightWay: Readonly<Record<string, string>> = {

@@ -1,5 +1,5 @@
 import { CoreError } from '../errors.ts'
-import { isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument, visit } from 'yaml'
+import { isCollection, isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument, visit } from 'yaml'
 
 /** Where a person finds something in a pack: a file, and line and column where they are known. */
 export interface Place {
@@ -79,7 +79,9 @@ export function parseYaml(file: string, text: string, findings: Findings): Sourc
   }
   const [fault] = [...document.errors, ...document.warnings]
   if (fault) {
-    findings.refuse(placeAt(fault.pos[0]), fault.message, 'write plain YAML: one document, no tags')
+    // The parser reports its own recursion as a fault when a text nests endlessly.
+    const what = fault.message.includes('call stack') ? 'nested too deeply' : fault.message
+    findings.refuse(placeAt(fault.pos[0]), what, 'write plain YAML: one document, no tags')
     return undefined
   }
   if (!checkNodes(document.contents, placeAt, findings)) return undefined
@@ -102,7 +104,9 @@ function checkNodes(root: Node | null, placeAt: (offset: number) => Place, findi
   }
   visit(root, {
     Node: (_, node, ancestors) =>
-      ancestors.length > 2 * maxDepth ? refuse(node, 'nested too deeply', `stay within ${maxDepth} levels`) : undefined,
+      ancestors.filter(isCollection).length > maxDepth
+        ? refuse(node, 'nested too deeply', `stay within ${maxDepth} levels`)
+        : undefined,
     Scalar: (_, node) => {
       const fault = scalarFault(node.value)
       return fault ? refuse(node, fault.what, fault.right) : undefined

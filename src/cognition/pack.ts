@@ -5,9 +5,16 @@ import { type PinnedDefinition, pin } from './definition.ts'
 import { fillDomain } from './interpolation.ts'
 import { checkDistinct, checkShape, checkWorkflow, primitivesOf } from './pack-check.ts'
 import { type CaseFile, type PackFiles, readPackFiles } from './pack-files.ts'
-import { type Checked, mergeDefinition } from './pack-merge.ts'
+import { mergeDefinition } from './pack-merge.ts'
 import { refuseNotYet } from './pack-not-yet.ts'
-import { configShape, type DomainText, domainShape, type WorkflowText, workflowShape } from './pack-shapes.ts'
+import {
+  type Checked,
+  configShape,
+  type DomainText,
+  domainShape,
+  type WorkflowText,
+  workflowShape,
+} from './pack-shapes.ts'
 import { Findings, objectSource } from './pack-source.ts'
 
 export type { CaseFile } from './pack-files.ts'

@@ -9,8 +9,8 @@ const requiredParams = ['specification']
 const defaultParams = { strategy: 'deterministic' }
 
 /**
- * Gathers the data of a case. Which sources are asked is decided here, by the specification; a model only rates whether
- * what came back is enough, and never touches the data.
+ * Gathers the data of a case. The specification decides which sources are asked, or with `strategy: agentic` a model
+ * does; a model also rates whether what came back is enough. None ever touches the data.
  */
 export const retrieve: Primitive = {
   name: 'retrieve',
@@ -19,12 +19,33 @@ export const retrieve: Primitive = {
   requiredParams,
   defaultParams,
   async run(call) {
-    const { specification } = requireParams(call, requiredParams, defaultParams)
+    const params = requireParams(call, requiredParams, defaultParams)
+    const specification = params.specification!
     const tools = caseTools(call.context.input, call.fixtures)
-    const gathered = gather(tools, toolsNamedIn(specification!, tools))
-    const { output: rating, ...spent } = await assess(call, specification!, gathered)
+    const agentic = params.strategy === 'agentic'
+    const asked = agentic ? await selectTools(call, specification, tools) : toolsNamedIn(specification, tools)
+    const gathered = gather(tools, asked, agentic ? 'agentic' : 'deterministic')
+    const { output: rating, ...spent } = await assess(call, specification, gathered)
     return { output: { ...rating, ...gathered }, ...spent }
   },
+}
+
+const selection = z.looseObject({ sources: z.array(z.string()), reasoning: z.string().nullish() })
+
+const selectInstructions = `You choose which sources to ask for the data of a case.
+Read \`specification\` and list in \`sources\` every source that may hold something it asks for, by its exact name. Leave out a
+source only when it plainly has nothing to give.`
+
+/** A choice that names no source there is counts as all of them: data that are not needed do less harm than a gap. */
+async function selectTools(call: StepCall, specification: string, tools: Tools): Promise<readonly string[]> {
+  const names = [...tools.keys()]
+  const prompt = writePrompt([
+    ['specification', specification],
+    ['sources', names.join('\n')],
+  ])
+  const { output } = await ask(call, { call: 'select', instructions: selectInstructions, prompt, answer: selection })
+  const chosen = names.filter((name) => (output.sources as readonly string[]).includes(name))
+  return chosen.length > 0 ? chosen : names
 }
 
 interface Gathered extends JsonObject {
@@ -34,7 +55,7 @@ interface Gathered extends JsonObject {
   readonly retrieval_plan: string
 }
 
-function gather(tools: Tools, asked: readonly string[]): Gathered {
+function gather(tools: Tools, asked: readonly string[], strategy: string): Gathered {
   const answers = asked.map((source): [string, Json] => [source, tools.get(source)!])
   const data = Object.fromEntries(answers.filter(([, value]) => !isEmpty(value)))
   return {
@@ -42,7 +63,7 @@ function gather(tools: Tools, asked: readonly string[]): Gathered {
     // The data stand once, under `data`; a source here only says how it fared.
     sources_queried: answers.map(([source, value]) => ({ source, status: isEmpty(value) ? 'empty' : 'success' })),
     sources_skipped: [...tools.keys()].filter((source) => !asked.includes(source)),
-    retrieval_plan: `deterministic: ${asked.length} of ${tools.size} sources`,
+    retrieval_plan: `${strategy}: ${asked.length} of ${tools.size} sources`,
   }
 }
 
