@@ -103,10 +103,6 @@ function checkNodes(root: Node | null, placeAt: (offset: number) => Place, findi
     return visit.BREAK
   }
   visit(root, {
-    Node: (_, node, ancestors) =>
-      ancestors.filter(isCollection).length > maxDepth
-        ? refuse(node, 'nested too deeply', `stay within ${maxDepth} levels`)
-        : undefined,
     Scalar: (_, node) => {
       const fault = scalarFault(node.value)
       return fault ? refuse(node, fault.what, fault.right) : undefined
@@ -116,8 +112,11 @@ function checkNodes(root: Node | null, placeAt: (offset: number) => Place, findi
       if (pair.key.value === '__proto__') return refuse(pair.key, "the key '__proto__'", 'choose another name')
       return undefined
     },
-    Map: (_, map) => {
-      warnOfDuplicates(map.items, placeAt, findings)
+    Collection: (_, node, ancestors) => {
+      const levels = ancestors.filter(isCollection).length
+      if (levels >= maxDepth) return refuse(node, 'nested too deeply', `stay within ${maxDepth} levels`)
+      if (isMap(node)) warnOfDuplicates(node.items, placeAt, findings)
+      return undefined
     },
   })
   return sound

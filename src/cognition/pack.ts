@@ -1,4 +1,5 @@
 import { basename } from 'node:path'
+import { canonicalJson } from '../domain/json.ts'
 import type { Definition } from '../domain/workflow.ts'
 import { CoreError } from '../errors.ts'
 import { type PinnedDefinition, pin } from './definition.ts'
@@ -56,16 +57,28 @@ export interface PackObjects {
 
 /** The same pack from a program's own objects instead of files. */
 export function definePack({ name, workflows, domains, config = {} }: PackObjects, options: PackOptions = {}): Pack {
+  const findings = new Findings()
+  const source = (file: string, text: object) => objectSource(file, plainCopy(file, text, findings))
   const sources = (kind: string, texts: readonly object[]) =>
-    texts.map((text, index) => objectSource(`${name} ${kind}[${index}]`, text))
+    texts.map((text, index) => source(`${name} ${kind}[${index}]`, text))
   const files: Parts = {
-    config: objectSource(`${name} config`, config),
+    config: source(`${name} config`, config),
     workflows: sources('workflows', workflows),
     domains: sources('domains', domains),
     fixtures: [],
     cases: [],
   }
-  return assemble(name, files, new Findings(), options)
+  return assemble(name, files, findings, options)
+}
+
+/** What canonical JSON can carry of a program's object: the same that a file could have said. */
+function plainCopy(file: string, text: object, findings: Findings): unknown {
+  try {
+    return JSON.parse(canonicalJson(text))
+  } catch (error) {
+    findings.refuse({ file }, (error as Error).message, 'use plain JSON values')
+    return undefined
+  }
 }
 
 type Parts = Omit<PackFiles, 'dir' | 'scriptedFile'> & Partial<Pick<PackFiles, 'dir' | 'scriptedFile'>>

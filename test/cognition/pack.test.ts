@@ -75,6 +75,14 @@ test('the same pack as objects gives the same definition', async () => {
   assert.deepEqual(pack.definitions[0], pin(fromFiles))
 })
 
+test('objects that no file could hold are refused', () => {
+  const workflows = [{ name: 'w', steps: [{ name: 's', primitive: 'govern' }] }]
+  for (const note of [1n, Number.NaN, '\ud800', 'a\0b', () => 1]) {
+    const domains = [{ domain_name: 'd', note: [note] }]
+    assert.throws(() => definePack({ name: 'p', workflows, domains }), { code: 'CC_ERR_PACK' })
+  }
+})
+
 test('a definition keeps its hash until something that decides cases changes', () => {
   const pack = (scope: string, categories = 'odd, even') =>
     definePack({
@@ -369,6 +377,11 @@ const wrongPacks: readonly Wrong[] = [
   {
     name: 'nesting beyond the bound',
     files: inDomain(`x: ${'['.repeat(70)}${']'.repeat(70)}\n`),
+    says: /plain\.yaml:3:\d+: nested too deeply/,
+  },
+  {
+    name: 'maps nested beyond the bound',
+    files: inDomain(`x: ${'{a: '.repeat(70)}1${'}'.repeat(70)}\n`),
     says: /plain\.yaml:3:\d+: nested too deeply/,
   },
   {
