@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict'
+
+/** Deeper is a value that contains itself, or one that nobody could read. */
+const maxDepth = 256
+
+/**
+ * RFC 8785 canonical JSON: one text for one value, whatever the order of its keys, so that hashes of it can be compared.
+ * Fields that are undefined are left out. Throws a TypeError on what is not JSON or cannot be stored: undefined in a
+ * list, functions, bigints, NaN and infinities, instances of classes, NUL, halves of surrogate pairs.
+ */
+export function canonicalJson(value: unknown): string {
+  return write(value, '', 0, false)
+}
+
+/**
+ * The restricted form of what is hashed into a chain: strings, booleans, safe integers, lists and maps, and nothing that
+ * two languages could write differently. Anything else is our own mistake, hence an assertion.
+ */
+export function canonicalEnvelope(value: unknown): string {
+  try {
+    return write(value, '', 0, true)
+  } catch (error) {
+    assert.fail(`not an envelope: ${(error as Error).message}`)
+  }
+}
+
+function write(value: unknown, key: string, depth: number, restricted: boolean): string {
+  switch (typeof value) {
+    case 'string':
+      return writeString(value, key)
+    case 'number':
+      if (restricted ? Number.isSafeInteger(value) : Number.isFinite(value)) return String(value)
+      break
+    case 'boolean':
+      return value ? 'true' : 'false'
+    case 'object':
+      if (depth > maxDepth) refuse('endless nesting', key)
+      if (Array.isArray(value)) return writeList(value, key, depth, restricted)
+      if (value !== null) return writeMap(value as Readonly<Record<string, unknown>>, key, depth, restricted)
+      if (!restricted) return 'null'
+  }
+  const shown = typeof value === 'number' || value === null ? String(value) : typeof value
+  return refuse(shown, key)
+}
+
+/** Written as it is: no quote, no backslash, no control character, nothing beyond ASCII. */
+const plain = /^[ !#-[\]-~]*$/
+
+function writeString(text: string, key: string): string {
+  if (text.length < 100 && plain.test(text)) return `"${text}"`
+  if (!text.isWellFormed()) refuse('half of a surrogate pair', key)
+  if (text.includes('\0')) refuse('NUL', key)
+  return JSON.stringify(text)
+}
+
+function writeList(list: readonly unknown[], key: string, depth: number, restricted: boolean): string {
+  let text = '['
+  for (let index = 0; index < list.length; index++) {
+    if (index > 0) text += ','
+    text += write(list[index], key, depth + 1, restricted)
+  }
+  return text + ']'
+}
+
+function writeMap(map: Readonly<Record<string, unknown>>, key: string, depth: number, restricted: boolean): string {
+  const prototype: unknown = Object.getPrototypeOf(map)
+  if (prototype !== Object.prototype && prototype !== null) refuse('an instance of a class', key)
+  let text = '{'
+  // The default order of `sort` is the one of RFC 8785: by UTF-16 code units.
+  for (const name of Object.keys(map).sort()) {
+    const part = map[name]
+    if (part === undefined) continue
+    if (name === '__proto__') refuse("the key '__proto__'", key)
+    if (text.length > 1) text += ','
+    text += writeString(name, name) + ':' + write(part, name, depth + 1, restricted)
+  }
+  return text + '}'
+}
+
+function refuse(what: string, key: string): never {
+  throw new TypeError(key === '' ? `${what} is not JSON` : `${what} is not JSON (at '${key.toWellFormed()}')`)
+}
