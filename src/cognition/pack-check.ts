@@ -21,7 +21,7 @@ function sayIssue({ code, message }: { code: string; message: string }): string 
 }
 
 /** Older packs' names for primitives, rewritten before anything looks at them. */
-const olderNames: Readonly<Record<string, string>> = { think: 'deliberate', act: 'govern' }
+export const olderNames: Readonly<Record<string, string>> = { think: 'deliberate', act: 'govern' }
 
 /** Checks what one workflow says by itself, and gives its primitives their present names. */
 export function checkWorkflow(

@@ -4,7 +4,8 @@ import { type JsonObject, parseJson } from '../domain/json.ts'
 import type { Fixture } from '../domain/workflow.ts'
 import { CoreError } from '../errors.ts'
 import { type Findings, objectSource, parseYaml, type Source } from './pack-source.ts'
-import { isObject, withoutHidden } from './tools.ts'
+import { withoutHidden } from './hidden-keys.ts'
+import { isObject } from './tools.ts'
 
 /** One file of cases, as a pack brings them to be tried. */
 export interface CaseFile {

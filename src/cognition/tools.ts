@@ -1,5 +1,6 @@
 import type { Json, JsonObject } from '../domain/json.ts'
 import type { Fixture } from '../domain/workflow.ts'
+import { withoutHidden } from './hidden-keys.ts'
 
 /** What retrieve may ask: the names of its sources with what each of them says. */
 export type Tools = ReadonlyMap<string, Json>
@@ -47,21 +48,6 @@ function wholeWord(name: string): RegExp {
 export function isEmpty(value: Json): boolean {
   if (value === null || value === '') return true
   return isStructure(value) && Object.keys(value).length === 0
-}
-
-/** Keys that carry a test's metadata or its answer; neither models nor tools ever see them, at any depth. */
-const hiddenKey = /^(_.*|ground_truth.*|correct_.*|failure_mode.*)$/
-
-/** A copy without the hidden keys. */
-export function withoutHidden(value: JsonObject): JsonObject {
-  return strip(value) as JsonObject
-}
-
-function strip(value: Json): Json {
-  if (Array.isArray(value)) return (value as readonly Json[]).map(strip)
-  if (!isObject(value)) return value
-  const kept = Object.entries(value as JsonObject).filter(([key]) => !hiddenKey.test(key))
-  return Object.fromEntries(kept.map(([key, part]) => [key, strip(part)]))
 }
 
 function isStructure(value: Json): value is readonly Json[] | JsonObject {

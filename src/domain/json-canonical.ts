@@ -66,15 +66,38 @@ function writeMap(map: Readonly<Record<string, unknown>>, key: string, depth: nu
   const prototype: unknown = Object.getPrototypeOf(map)
   if (prototype !== Object.prototype && prototype !== null) refuse('an instance of a class', key)
   let text = '{'
-  // The default order of `sort` is the one of RFC 8785: by UTF-16 code units.
-  for (const name of Object.keys(map).sort()) {
+  for (const name of sortNames(Object.keys(map))) {
     const part = map[name]
     if (part === undefined) continue
-    if (name === '__proto__') refuse("the key '__proto__'", key)
     if (text.length > 1) text += ','
-    text += writeString(name, name) + ':' + write(part, name, depth + 1, restricted)
+    text += writeName(name) + write(part, name, depth + 1, restricted)
   }
   return text + '}'
+}
+
+/** By UTF-16 code units, as `<` and the default order of `sort` have it; by hand it takes a third of the time on a few. */
+function sortNames(names: string[]): string[] {
+  if (names.length > 16) return names.sort()
+  for (let next = 1; next < names.length; next++) {
+    const name = names[next]!
+    let place = next
+    for (; place > 0 && names[place - 1]! > name; place--) names[place] = names[place - 1]!
+    names[place] = name
+  }
+  return names
+}
+
+/** The same few names come in every event and every row, so they are written once. */
+const writtenNames = new Map<string, string>()
+const maxWrittenNames = 1000
+
+function writeName(name: string): string {
+  const known = writtenNames.get(name)
+  if (known !== undefined) return known
+  if (name === '__proto__') refuse("the key '__proto__'", name)
+  const written = writeString(name, name) + ':'
+  if (name.length <= 40 && writtenNames.size < maxWrittenNames) writtenNames.set(name, written)
+  return written
 }
 
 function refuse(what: string, key: string): never {

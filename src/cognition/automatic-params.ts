@@ -1,0 +1,44 @@
+import type { JsonObject } from '../domain/json.ts'
+import type { Step } from '../domain/workflow.ts'
+import { visibleInput } from './hidden-keys.ts'
+import type { Primitive } from './primitive.ts'
+import type { RunContext } from './run-context.ts'
+import { cutText, summarizeSteps } from './summary.ts'
+
+/**
+ * What a step that asks a model is given without asking. Without a `context` of its own: the date, the case's visible
+ * input and a summary of the steps before. A `context` that takes nothing from the case gets that summary appended; one
+ * with references says what it wants and is left alone. The case stands in the prompt once: `input` is filled in only
+ * where the context does not show it, and points to the `subject` where the pack gives one.
+ */
+export function withAutomaticParams(
+  params: Readonly<Record<string, string>>,
+  written: Step['params'],
+  context: RunContext,
+  primitive: Pick<Primitive, 'needsModel'>,
+  todayIso: string,
+): Record<string, string> {
+  if (!primitive.needsModel) return { ...params }
+  const own = params.context?.trim() ? params.context : undefined
+  if (own === undefined) {
+    const parts = [`Today is ${todayIso}.`, `The case:\n${showCase(context.input)}`, summarizeSteps(context)]
+    return { ...params, context: parts.join('\n\n') }
+  }
+  const takesFromCase = JSON.stringify(written.context).includes('${')
+  return {
+    input: params.subject?.trim() ? 'The material is in `subject`.' : showCase(context.input),
+    ...params,
+    context: takesFromCase ? own : `${own}\n\n${summarizeSteps(context)}`,
+  }
+}
+
+/** Long documents are for the steps whose packs name them. */
+const shownCharacters = 2000
+
+function showCase(input: JsonObject): string {
+  const shown = Object.entries(visibleInput(input)).map(([key, value]) => [
+    key,
+    typeof value === 'string' ? cutText(value, shownCharacters) : value,
+  ])
+  return JSON.stringify(Object.fromEntries(shown), undefined, 2)
+}
