@@ -1,5 +1,5 @@
 import type { Json } from '../domain/json.ts'
-import { CoreError } from '../errors.ts'
+import { readTokens, refuseCondition as refuse, showToken as show, type Token } from './condition-tokens.ts'
 
 export const operators = ['==', '!=', '<', '<=', '>', '>=', 'in', 'not in'] as const
 export type Operator = (typeof operators)[number]
@@ -41,58 +41,6 @@ export function parseCondition(text: string): Condition {
     refuse(maxConditionCharacters, `it is longer than ${maxConditionCharacters} characters`, 'a shorter condition')
   }
   return new Parser(readTokens(text)).whole()
-}
-
-interface Token {
-  readonly kind: 'word' | 'number' | 'text' | 'sign' | 'end'
-  /** As written; of a text what stands between the quotes. */
-  readonly text: string
-  /** Where it begins, from 0. */
-  readonly at: number
-}
-
-const tokenShapes: readonly (readonly [Token['kind'], RegExp])[] = [
-  ['number', /-?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?(?![\p{L}\p{N}_.])/uy],
-  ['word', /[\p{L}_][\p{L}\p{N}_-]*(?:\.[\p{L}\p{N}_-]+)*/uy],
-  ['text', /'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"/suy],
-  ['sign', /==|!=|<=|>=|[<>()[\],]/y],
-]
-
-const slips: readonly (readonly [string, string])[] = [
-  ['=', '== to compare'],
-  ['&', 'and between comparisons'],
-  ['|', 'or between comparisons'],
-  ['!', 'not before a comparison, or !='],
-  ["'", 'a closing quote too'],
-  ['"', 'a closing quote too'],
-  ['$', 'the reference without ${ }'],
-]
-
-function readTokens(text: string): Token[] {
-  const tokens: Token[] = []
-  let at = 0
-  for (;;) {
-    while (/\s/.test(text.charAt(at))) at++
-    if (at >= text.length) return [...tokens, { kind: 'end', text: '', at }]
-    const token = readToken(text, at)
-    tokens.push(token.kind === 'text' ? { ...token, text: unquote(token.text) } : token)
-    at += token.text.length
-  }
-}
-
-function readToken(text: string, at: number): Token {
-  for (const [kind, shape] of tokenShapes) {
-    shape.lastIndex = at
-    const written = shape.exec(text)?.[0]
-    if (written !== undefined) return { kind, text: written, at }
-  }
-  const character = String.fromCodePoint(text.codePointAt(at)!)
-  const right = slips.find(([slip]) => slip === character)?.[1] ?? 'texts in quotes'
-  return refuse(at, `${character} means nothing here`, right)
-}
-
-function unquote(written: string): string {
-  return written.slice(1, -1).replaceAll(/\\(['"\\])/g, '$1')
 }
 
 const joiners = ['and', 'or', 'not', 'in']
@@ -242,12 +190,4 @@ function path(token: Token): Path {
 function finite(token: Token): number {
   const value = Number(token.text)
   return Number.isFinite(value) ? value : refuse(token.at, `${token.text} is too large`, 'a smaller number')
-}
-
-function show(token: Token): string {
-  return token.kind === 'end' ? 'the end' : `'${token.text}'`
-}
-
-function refuse(at: number, problem: string, right: string): never {
-  throw new CoreError('CC_ERR_CONDITION', { column: at + 1, problem, right })
 }

@@ -1,5 +1,5 @@
 import { type Definition, endOfWorkflow, type Fixture, type Step, type Transition } from '../domain/workflow.ts'
-import { parseCondition } from './conditions.ts'
+import { conditionReferences, parseCondition } from './conditions.ts'
 import { fillDomain } from './interpolation.ts'
 import { qualityGates, tierFloor, tierPolicies } from './pack-governance.ts'
 import type { Checked, ConfigText, DomainText, StepText, TransitionText, WorkflowText } from './pack-shapes.ts'
@@ -96,7 +96,11 @@ class StepMerge {
     const filled = this.fillText(text, path)
     if (filled === undefined) return text
     try {
-      parseCondition(filled)
+      const known = this.workflow.text.steps.map(({ name }) => name)
+      for (const name of conditionReferences(parseCondition(filled))) {
+        if (!known.includes(name))
+          this.warn(path, `'${name}' names no step of this workflow: what reads it never holds`)
+      }
     } catch (error) {
       const domainText = filled === text ? '' : ` (from the domain '${this.domain.text.domain_name}')`
       this.refuse(

@@ -94,7 +94,7 @@ function printValue(value: Json): string {
 /** In numbers: 1 true, 0 false, ½ unknown; `and` is the least of its sides, `or` the greatest, `not` the rest to 1. */
 function truthOf(tree: Tree, world: World): number {
   if (tree.is === 'not') return 1 - truthOf(tree.of, world)
-  if (tree.is === 'and' || tree.is === 'or') {
+  if (tree.is !== 'compare') {
     const extreme = tree.is === 'and' ? Math.min : Math.max
     return extreme(truthOf(tree.left, world), truthOf(tree.right, world))
   }

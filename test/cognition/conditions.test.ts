@@ -89,7 +89,7 @@ const holding = [
   'gone.category == a or output.conforms == true',
 ]
 for (const text of holding) {
-  test(`holds: ${text}`, () => {
+  test(`holds: ${text.replaceAll('\n', ' ')}`, () => {
     assert.equal(evaluate(text).holds, true)
   })
 }

@@ -496,6 +496,11 @@ const oddPacks: readonly { name: string; files: Wrong['files']; warns: RegExp }[
     warns: /'\$\{classification…\}' names no step/,
   },
   {
+    name: 'a condition on a step that is not there',
+    files: change("output.category == 'odd'", "outputs.category == 'odd'"),
+    warns: /review\.yaml:\d+:\d+: 'outputs' names no step of this workflow/,
+  },
+  {
     name: 'a setting that no step has',
     files: change('params:', 'max_loop: 3\n    params:'),
     warns: /a step has no setting 'max_loop'/,
