@@ -43,6 +43,12 @@ export const catalogue = {
     says: "Two packs bring a workflow '{workflow}': {first} and {second}.",
     remedy: 'Load one of the two, or rename one of the workflows.',
   },
+  CC_ERR_EVENT_TOO_LARGE: {
+    exit: 1,
+    status: 422,
+    says: "The event '{type}' of instance {instanceId} would take {bytes} bytes; at most {maxBytes} are recorded.",
+    remedy: 'Use shorter names and reasons: content belongs into payloads, an event only refers to it.',
+  },
   CC_ERR_JSON_BOM: {
     exit: 2,
     status: 400,

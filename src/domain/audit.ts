@@ -1,3 +1,9 @@
+import { hash } from 'node:crypto'
+import { CoreError } from '../errors.ts'
+import { newId, randomHex } from './identity.ts'
+import type { Checkpoint, Payload, PayloadKind } from './instance.ts'
+import { canonicalEnvelope, canonicalJson, type Json } from './json.ts'
+
 /** What can happen to an instance, as its chain records it. */
 export const auditEventTypes = [
   'case.submitted',
@@ -67,4 +73,144 @@ export interface AuditEvent {
 export interface ChainHead {
   readonly seq: number
   readonly hash: string
+}
+
+/** Envelopes stay below this many bytes, so that a log of two-byte lengths can take them as they are. */
+export const maxEnvelopeBytes = 65_534
+
+const payloadLabel = Buffer.from('cc/payload/v1\n')
+const saltBytes = 16
+
+/** What the first event of an instance names as the hash before it: SHA-256("cc/case/v1\n" ‖ instance id). */
+export function genesisHash(instanceId: string): string {
+  return hash('sha256', `cc/case/v1\n${instanceId}`)
+}
+
+/** The head of a chain that has no event yet. */
+export function chainStart(instanceId: string): ChainHead {
+  return { seq: 0, hash: genesisHash(instanceId) }
+}
+
+/** The head once this event is the last. */
+export function nextHead(event: AuditEvent): ChainHead {
+  return { seq: event.seq, hash: event.hash }
+}
+
+/** SHA-256("cc/event/v1\n" ‖ envelope), the envelope being the stored text itself: nothing is written anew. */
+export function eventHash(envelope: string): string {
+  return hash('sha256', `cc/event/v1\n${envelope}`)
+}
+
+/**
+ * SHA-256("cc/payload/v1\n" ‖ the salt's 16 bytes ‖ the text as UTF-8). The salt is stored as 32 hex digits and hashed
+ * as the bytes they stand for. Without the salt, a guess at the content cannot be tried against the commitment.
+ */
+export function commitPayload(saltHex: string, text: string): string {
+  const head = payloadLabel.length + saltBytes
+  const bytes = Buffer.allocUnsafe(head + Buffer.byteLength(text))
+  payloadLabel.copy(bytes)
+  bytes.write(saltHex, payloadLabel.length, saltBytes, 'hex')
+  bytes.write(text, head, 'utf8')
+  return hash('sha256', bytes)
+}
+
+/**
+ * SHA-256("cc/checkpoint/v1\n" ‖ canonical JSON of the row by its column names), absent columns left out. `entry`, the
+ * row's place in the table, is not part of it.
+ */
+export function checkpointDigest(checkpoint: Checkpoint): string {
+  const row = canonicalEnvelope({
+    attempts: checkpoint.attempts,
+    ended_at_ms: checkpoint.endedAtMs,
+    error_code: checkpoint.errorCode,
+    input_tokens: checkpoint.inputTokens,
+    instance_id: checkpoint.instanceId,
+    model: checkpoint.model,
+    output_commitment: checkpoint.outputCommitment,
+    output_payload_id: checkpoint.outputPayloadId,
+    output_tokens: checkpoint.outputTokens,
+    primitive: checkpoint.primitive,
+    route: checkpoint.route,
+    run: checkpoint.run,
+    started_at_ms: checkpoint.startedAtMs,
+    status: checkpoint.status,
+    step: checkpoint.step,
+    step_no: checkpoint.stepNo,
+  })
+  return hash('sha256', `cc/checkpoint/v1\n${row}`)
+}
+
+/** Content on its way into the store: its row, and what an event says of it. */
+export function newPayload(content: {
+  readonly instanceId: string
+  readonly kind: PayloadKind
+  readonly value: Json
+  readonly nowMs: number
+}): { readonly payload: Payload; readonly reference: PayloadReference } {
+  const { instanceId, kind, value, nowMs } = content
+  const id = newId(nowMs)
+  const text = canonicalJson(value)
+  const salt = randomHex(saltBytes)
+  return {
+    payload: { payloadId: id, instanceId, kind, text, salt, erasedAtMs: undefined },
+    reference: { id, kind, commitment: commitPayload(salt, text) },
+  }
+}
+
+/** Makes the draft the event after `head`. The names are written in the order in which canonical JSON has them. */
+export function sealEvent(head: ChainHead, draft: AuditEventDraft): AuditEvent {
+  const seq = head.seq + 1
+  const envelope = canonicalEnvelope({
+    actor: draft.actor,
+    at: draft.atMs,
+    checkpoint: draft.checkpoint,
+    definition: draft.definition,
+    facts: draft.facts,
+    instance: draft.instanceId,
+    model: draft.model,
+    payload: draft.payload && {
+      commitment: draft.payload.commitment,
+      id: draft.payload.id,
+      kind: draft.payload.kind,
+    },
+    prev: head.hash,
+    seq,
+    simulated: draft.simulated ? true : undefined,
+    step: draft.step,
+    tier: draft.tier,
+    type: draft.type,
+    v: 1,
+  })
+  refuseTooLarge(envelope, draft)
+  return {
+    instanceId: draft.instanceId,
+    seq,
+    type: draft.type,
+    atMs: draft.atMs,
+    payloadId: draft.payload?.id,
+    envelope,
+    prevHash: head.hash,
+    hash: eventHash(envelope),
+  }
+}
+
+/** The drafts as one run of events, each linked to the one before it. */
+export function sealEvents(head: ChainHead, drafts: readonly AuditEventDraft[]): AuditEvent[] {
+  const events: AuditEvent[] = []
+  let end = head
+  for (const draft of drafts) {
+    const event = sealEvent(end, draft)
+    events.push(event)
+    end = event
+  }
+  return events
+}
+
+function refuseTooLarge(envelope: string, { type, instanceId }: AuditEventDraft): void {
+  // A code unit takes at most three bytes, so most envelopes need not be measured.
+  if (envelope.length * 3 <= maxEnvelopeBytes) return
+  const bytes = Buffer.byteLength(envelope)
+  if (bytes > maxEnvelopeBytes) {
+    throw new CoreError('CC_ERR_EVENT_TOO_LARGE', { type, instanceId, bytes, maxBytes: maxEnvelopeBytes })
+  }
 }
