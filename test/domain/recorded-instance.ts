@@ -1,0 +1,280 @@
+import {
+  type AuditEvent,
+  type AuditEventDraft,
+  chainStart,
+  checkpointDigest,
+  newPayload,
+  sealEvents,
+} from '../../src/domain/audit.ts'
+import { hash } from 'node:crypto'
+import { RecordCheck, type StoredCheckpoint, type StoredInstance, type StoredPayload } from '../../src/domain/record.ts'
+import type { StoredTask } from '../../src/domain/record.ts'
+import type { RecordFinding, StoredEvent } from '../../src/domain/chain.ts'
+import { newId } from '../../src/domain/identity.ts'
+import type { Checkpoint, Instance, Payload, PayloadKind, Work } from '../../src/domain/instance.ts'
+import { canonicalJson, type Json } from '../../src/domain/json.ts'
+import type { Task } from '../../src/domain/task.ts'
+
+/** One instance as the engine would leave it behind, with everything that hangs on it. */
+export interface RecordedInstance {
+  readonly instance: Instance
+  readonly work: Work | undefined
+  readonly events: readonly AuditEvent[]
+  readonly checkpoints: readonly Checkpoint[]
+  readonly payloads: readonly Payload[]
+  readonly tasks: readonly Task[]
+}
+
+export interface Story {
+  readonly steps: number
+  readonly ending: 'running' | 'completed' | 'held' | 'decided' | 'failed'
+  readonly startMs?: number
+  readonly simulated?: boolean
+  /** Erases the output of the first step at the end. */
+  readonly erased?: boolean
+}
+
+export const definitionText = '{"format":1}'
+export const definitionHash = hash('sha256', `cc/definition/v1\n${definitionText}`)
+
+type Draft = Omit<AuditEventDraft, 'instanceId' | 'definition' | 'simulated'>
+
+/** Plays a story through the functions that the engine uses. */
+export function recordInstance({
+  steps,
+  ending,
+  startMs = 1_790_000_000_000,
+  simulated = true,
+  erased,
+}: Story): RecordedInstance {
+  const instanceId = newId(startMs)
+  let atMs = startMs
+  const drafts: Draft[] = []
+  const payloads: Payload[] = []
+  const checkpoints: Checkpoint[] = []
+  const tasks: Task[] = []
+
+  const keep = (kind: PayloadKind, value: Json) => {
+    const { payload, reference } = newPayload({ instanceId, kind, value, nowMs: atMs })
+    payloads.push(payload)
+    return reference
+  }
+
+  const input = keep('input', { case_id: 'case-1', applicant: 'Zoë Ångström 😀' })
+  drafts.push({ type: 'case.submitted', atMs, actor: 'kim', payload: input })
+
+  for (let stepNo = 1; stepNo <= steps; stepNo++) {
+    const startedAtMs = atMs
+    atMs += 250
+    const failed = ending === 'failed' && stepNo === steps
+    const output = keep(failed ? 'error' : 'output', { step: stepNo, reasoning: `because ${stepNo}` })
+    const checkpoint: Checkpoint = {
+      instanceId,
+      stepNo,
+      step: `step_${stepNo}`,
+      primitive: 'classify',
+      run: 1,
+      attempts: 1,
+      status: failed ? 'failed' : 'completed',
+      errorCode: failed ? 'timeout' : undefined,
+      outputPayloadId: output.id,
+      outputCommitment: output.commitment,
+      model: 'scripted',
+      inputTokens: 12,
+      outputTokens: undefined,
+      route: canonicalJson({ to: stepNo === steps ? '__end__' : `step_${stepNo + 1}`, by: 'sequence' }),
+      startedAtMs,
+      endedAtMs: atMs,
+    }
+    checkpoints.push(checkpoint)
+    drafts.push({
+      type: failed ? 'step.failed' : 'step.completed',
+      atMs,
+      actor: 'engine',
+      step: checkpoint.step,
+      model: 'scripted',
+      payload: output,
+      checkpoint: checkpointDigest(checkpoint),
+      facts: { run: 1, attempts: 1 },
+    })
+  }
+
+  const isHeld = ending === 'held' || ending === 'decided'
+  let outcomeId: string | undefined
+  if (ending === 'failed') drafts.push({ type: 'case.failed', atMs, actor: 'engine', facts: { error: 'timeout' } })
+  if (ending === 'completed' || isHeld) {
+    const outcome = keep('outcome', { decision: 'pay' })
+    outcomeId = outcome.id
+    const type = isHeld ? 'case.held' : 'case.completed'
+    drafts.push({ type, atMs, actor: 'engine', tier: isHeld ? 'gate' : 'auto', payload: outcome })
+    if (isHeld) {
+      const taskId = newId(atMs)
+      drafts.push({
+        type: 'task.opened',
+        atMs,
+        actor: 'engine',
+        tier: 'gate',
+        facts: { task: taskId, queue: 'claims' },
+      })
+      tasks.push(openTask(instanceId, taskId, atMs))
+    }
+    if (ending === 'decided') {
+      atMs += 60_000
+      const decision = keep('decision', { decision: 'approve', reason: 'well founded' })
+      const task = tasks[0]!
+      const facts = { task: task.taskId, decision: 'approve' }
+      drafts.push({ type: 'task.decided', atMs, actor: 'ann', tier: 'gate', payload: decision, facts })
+      drafts.push({ type: 'case.completed', atMs, actor: 'ann', tier: 'gate', payload: outcome })
+      const decided = { status: 'decided', decision: 'approve', decidedBy: 'ann', decidedAtMs: atMs } as const
+      tasks[0] = { ...task, ...decided, decisionDigest: hash('sha256', 'approve'), decisionPayloadId: decision.id }
+    }
+  }
+
+  if (erased) {
+    atMs += 1_000
+    const target = payloads[1]!
+    drafts.push({ type: 'payload.erased', atMs, actor: 'dana', facts: { payload: target.payloadId } })
+    payloads[1] = { ...target, text: undefined, salt: undefined, erasedAtMs: atMs }
+  }
+
+  const whole = drafts.map((draft) => ({ ...draft, instanceId, definition: definitionHash, simulated }))
+  const events = sealEvents(chainStart(instanceId), whole)
+  const head = events.at(-1)!
+  const status = (
+    { running: 'running', completed: 'completed', held: 'suspended', decided: 'completed', failed: 'failed' } as const
+  )[ending]
+  const instance: Instance = {
+    instanceId,
+    correlationId: instanceId,
+    workflow: 'claims',
+    domain: 'travel',
+    definitionHash,
+    submittedBy: 'kim',
+    inputPayloadId: input.id,
+    status,
+    tier: isHeld ? 'gate' : ending === 'completed' ? 'auto' : undefined,
+    tierContributions: [],
+    proposedPayloadId: outcomeId,
+    outcomePayloadId: ending === 'held' ? undefined : outcomeId,
+    failureCode: ending === 'failed' ? 'timeout' : undefined,
+    resumeStep: ending === 'failed' ? `step_${steps}` : undefined,
+    simulated,
+    disputed: false,
+    auditSeq: status === 'running' ? 1 : head.seq,
+    auditHead: status === 'running' ? events[0]!.hash : head.hash,
+    stepCount: status === 'running' ? 0 : steps,
+    submittedAtMs: startMs,
+    updatedAtMs: atMs,
+    endedAtMs: status === 'running' || status === 'suspended' ? undefined : atMs,
+  }
+  const work = status === 'running' ? workOf(instance, head, steps) : undefined
+  return { instance, work, events, checkpoints, payloads, tasks }
+}
+
+function openTask(instanceId: string, taskId: string, openedAtMs: number): Task {
+  return {
+    taskId,
+    instanceId,
+    tier: 'gate',
+    queue: 'claims',
+    escalationQueue: 'claims-lead',
+    status: 'open',
+    because: 'domain: floor of travel',
+    submittedBy: 'kim',
+    barred: [],
+    openedAtMs,
+    dueMs: openedAtMs + 3_600_000,
+    escalatedAtMs: undefined,
+    claimedBy: undefined,
+    claimedUntilMs: undefined,
+    decision: undefined,
+    decidedBy: undefined,
+    decidedAtMs: undefined,
+    decisionDigest: undefined,
+    decisionPayloadId: undefined,
+  }
+}
+
+function workOf(instance: Instance, head: AuditEvent, steps: number): Work {
+  return {
+    instanceId: instance.instanceId,
+    state: 'ready',
+    priority: 0,
+    dueMs: undefined,
+    token: undefined,
+    claimedBy: undefined,
+    claimedAtMs: undefined,
+    definitionHash,
+    step: `step_${steps + 1}`,
+    run: 1,
+    attempt: 0,
+    stepNo: steps,
+    auditSeq: head.seq,
+    auditHead: head.hash,
+    cancelRequested: false,
+  }
+}
+
+/** The same rows as verification reads them. */
+export interface StoredRecord {
+  readonly instance: StoredInstance
+  readonly events: readonly StoredEvent[]
+  readonly checkpoints: readonly StoredCheckpoint[]
+  readonly payloads: readonly StoredPayload[]
+  readonly tasks: readonly StoredTask[]
+}
+
+export function storedRows({ instance, work, events, checkpoints, payloads, tasks }: RecordedInstance): StoredRecord {
+  return {
+    instance: {
+      ...instance,
+      simulated: Number(instance.simulated),
+      disputed: Number(instance.disputed),
+      workAuditSeq: work?.auditSeq ?? null,
+      workAuditHead: work?.auditHead ?? null,
+      workStepNo: work?.stepNo ?? null,
+    },
+    events: events.map((event, index) => ({
+      ...event,
+      entry: 10 + index,
+      payloadId: event.payloadId ?? null,
+      envelopeBytes: Buffer.byteLength(event.envelope),
+    })),
+    checkpoints: checkpoints.map((checkpoint, index) => ({
+      ...checkpoint,
+      entry: 5 + index,
+      errorCode: checkpoint.errorCode ?? null,
+      model: checkpoint.model ?? null,
+      inputTokens: checkpoint.inputTokens ?? null,
+      outputTokens: checkpoint.outputTokens ?? null,
+    })),
+    payloads: payloads.map((payload) => ({
+      ...payload,
+      text: payload.text ?? null,
+      textBytes: payload.text === undefined ? null : Buffer.byteLength(payload.text),
+      salt: payload.salt ?? null,
+      erasedAtMs: payload.erasedAtMs ?? null,
+    })),
+    tasks: tasks.map((task) => ({
+      ...task,
+      decision: task.decision ?? null,
+      decidedBy: task.decidedBy ?? null,
+      decidedAtMs: task.decidedAtMs ?? null,
+      decisionPayloadId: task.decisionPayloadId ?? null,
+    })),
+  }
+}
+
+/** Checks one record that is wholly in memory. */
+export function checkRecord(record: StoredRecord): RecordFinding | undefined {
+  const { instance, events, checkpoints, payloads, tasks } = record
+  const store = { simulated: true, definitions: new Map([[definitionHash, true]]) }
+  const check = new RecordCheck(instance.instanceId, instance, store)
+  const bySeq = events.toSorted((a, b) => a.seq - b.seq)
+  for (const event of bySeq) check.event(event)
+  check.endOfEvents()
+  for (const checkpoint of checkpoints.toSorted((a, b) => a.stepNo - b.stepNo)) check.checkpoint(checkpoint)
+  for (const payload of payloads) check.payload(payload)
+  for (const task of tasks) check.task(task)
+  return check.finish()
+}
