@@ -13,17 +13,53 @@ interface Refusal {
 }
 
 export const catalogue = {
-  CC_ERR_USAGE: {
+  CC_ERR_ACTOR: {
     exit: 2,
     status: 400,
-    says: '{problem}',
-    remedy: 'See: cognitive-core {command} --help',
+    says: "'{actor}' cannot be recorded as a name.",
+    remedy: 'Use 1 to 200 characters on one line, without control characters.',
   },
-  CC_ERR_NOT_YET: {
+  CC_ERR_ALREADY_DECIDED: {
+    exit: 5,
+    status: 409,
+    says: 'Task {taskId} was decided already: {decision} by {decidedBy}.',
+    remedy: 'The first decision stands. See: cognitive-core task {taskId}',
+  },
+  CC_ERR_BACKEND: {
     exit: 2,
-    status: 501,
-    says: '{what} is not part of this version.',
-    remedy: '{remedy}',
+    status: 500,
+    says: "'{backend}' is no backend.",
+    remedy: 'Set CC_DB_BACKEND to sqlite or postgres.',
+  },
+  CC_ERR_CASE_FILE: {
+    exit: 2,
+    status: 400,
+    says: '{file} holds no case: {problem}.',
+    remedy: 'Write one case as a JSON object, or a list of such objects.',
+  },
+  CC_ERR_CASE_LIVE: {
+    exit: 5,
+    status: 409,
+    says: 'Case {instanceId} is {status}: its content is still needed.',
+    remedy: 'Erase it once the case has ended, or cancel the case first.',
+  },
+  CC_ERR_CHANGES: {
+    exit: 2,
+    status: 422,
+    says: "The changes do not fit the decision '{decision}': {problem}.",
+    remedy: 'Give --changes with approve_with_changes, a JSON merge patch over the outcome, and with nothing else.',
+  },
+  CC_ERR_CLAIMED: {
+    exit: 5,
+    status: 409,
+    says: 'Task {taskId} is claimed by {holder} until {until}.',
+    remedy: 'Wait until then, or ask {holder} to decide it.',
+  },
+  CC_ERR_CLOSED: {
+    exit: 1,
+    status: 503,
+    says: 'The store is being closed.',
+    remedy: 'Ask again once the program has started anew.',
   },
   CC_ERR_CONDITION: {
     exit: 1,
@@ -31,11 +67,35 @@ export const catalogue = {
     says: 'The condition is wrong at character {column}: {problem}.',
     remedy: 'Write {right}.',
   },
+  CC_ERR_DATABASE_NEWER: {
+    exit: 3,
+    status: 500,
+    says: 'The database {location} was written by a newer version: it has migration {found}, this version knows {known}.',
+    remedy: 'Use that version, or a newer one.',
+  },
+  CC_ERR_DATABASE_OLDER: {
+    exit: 3,
+    status: 500,
+    says: 'The database {location} has migration {found}, and this version reads {known}.',
+    remedy: 'Run: cognitive-core db migrate',
+  },
+  CC_ERR_DECISION: {
+    exit: 2,
+    status: 422,
+    says: "'{decision}' is no decision for a task of tier {tier}.",
+    remedy: 'Use one of: {allowed}.',
+  },
   CC_ERR_DEFINITION_FORMAT: {
     exit: 1,
     status: 500,
     says: 'A stored definition has format {format}, which this version cannot read.',
     remedy: 'Run the case with the version that stored it, or a newer one.',
+  },
+  CC_ERR_DEFINITION_LOST: {
+    exit: 4,
+    status: 500,
+    says: 'The definition {hash} of the store {location} is gone or was changed.',
+    remedy: 'Cases that run by it stay as they are. Run: cognitive-core audit verify',
   },
   CC_ERR_DUPLICATE_WORKFLOW: {
     exit: 1,
@@ -43,11 +103,47 @@ export const catalogue = {
     says: "Two packs bring a workflow '{workflow}': {first} and {second}.",
     remedy: 'Load one of the two, or rename one of the workflows.',
   },
+  CC_ERR_DURABILITY: {
+    exit: 3,
+    status: 500,
+    says: 'The database {location} would not keep what it commits: {setting} is {value}.',
+    remedy: 'Put it on a local file system, and leave its settings to this program.',
+  },
+  CC_ERR_ERASED: {
+    exit: 5,
+    status: 409,
+    says: 'Content of case {instanceId} was erased.',
+    remedy: 'The case cannot be run again; submit it anew.',
+  },
   CC_ERR_EVENT_TOO_LARGE: {
     exit: 1,
     status: 422,
     says: "The event '{type}' of instance {instanceId} would take {bytes} bytes; at most {maxBytes} are recorded.",
     remedy: 'Use shorter names and reasons: content belongs into payloads, an event only refers to it.',
+  },
+  CC_ERR_FILE: {
+    exit: 2,
+    status: 400,
+    says: '{file} cannot be {verb}: {why}.',
+    remedy: 'Name another file.',
+  },
+  CC_ERR_FOUR_EYES: {
+    exit: 1,
+    status: 403,
+    says: '{actor} may not decide task {taskId}: {because}.',
+    remedy: 'Ask another person to decide it.',
+  },
+  CC_ERR_INTERRUPTED: {
+    exit: 130,
+    status: 503,
+    says: 'The command was interrupted.',
+    remedy: 'What was recorded until then stays; a case under way goes on with the next command that runs cases.',
+  },
+  CC_ERR_INPUT: {
+    exit: 2,
+    status: 422,
+    says: 'The {what} cannot be stored: {why}.',
+    remedy: 'Send plain JSON: texts without NUL, finite numbers, lists and objects.',
   },
   CC_ERR_JSON_BOM: {
     exit: 2,
@@ -127,6 +223,48 @@ export const catalogue = {
     says: 'The JSON text is not UTF-8: byte {byte} does not belong.',
     remedy: 'Send it as UTF-8.',
   },
+  CC_ERR_KEY_REUSED: {
+    exit: 5,
+    status: 409,
+    says: "The key '{key}' was used for another case ({instanceId}).",
+    remedy: 'Use a new key for a new case; send the same workflow, domain and input to repeat a request.',
+  },
+  CC_ERR_LOCKED: {
+    exit: 3,
+    status: 503,
+    says: 'The store {location} is in use by {holder}.',
+    remedy: 'Stop that program, or wait until it has ended; commands that only read work beside it.',
+  },
+  CC_ERR_MIGRATION_CHANGED: {
+    exit: 3,
+    status: 500,
+    says: 'Migration {number} of the database {location} is not the one of this version.',
+    remedy: 'Use the version that made the database; if nobody changed it by hand, report this.',
+  },
+  CC_ERR_NOT_A_STORE: {
+    exit: 3,
+    status: 500,
+    says: '{location} is not a database of this program: {why}.',
+    remedy: 'Set CC_DB_PATH to another file. Nothing was changed.',
+  },
+  CC_ERR_NOT_CANCELABLE: {
+    exit: 5,
+    status: 409,
+    says: 'Case {instanceId} has ended: it is {status}.',
+    remedy: 'See: cognitive-core case {instanceId}',
+  },
+  CC_ERR_NOT_RETRYABLE: {
+    exit: 5,
+    status: 409,
+    says: 'Case {instanceId} is {status}; only a failed case can be retried.',
+    remedy: 'See: cognitive-core case {instanceId}',
+  },
+  CC_ERR_NOT_YET: {
+    exit: 2,
+    status: 501,
+    says: '{what} is not part of this version.',
+    remedy: '{remedy}',
+  },
   CC_ERR_NO_MODEL: {
     exit: 1,
     status: 422,
@@ -139,17 +277,83 @@ export const catalogue = {
     says: 'No pack can be read from {dir}: {why}.',
     remedy: 'Name the folder that holds `workflows` and coordinator_config.yaml.',
   },
+  CC_ERR_NO_STORE: {
+    exit: 2,
+    status: 404,
+    says: 'There is no database at {location}.',
+    remedy: 'Submit a case, or run: cognitive-core db init',
+  },
   CC_ERR_PACK: {
     exit: 1,
     status: 422,
     says: 'The pack is wrong at {where}: {what}.',
     remedy: 'What would be right: {right}.',
   },
+  CC_ERR_PRIMITIVE: {
+    exit: 1,
+    status: 500,
+    says: "The primitive '{name}' cannot be registered: {why}.",
+    remedy: 'Choose another name.',
+  },
+  CC_ERR_REAL_STORE: {
+    exit: 3,
+    status: 409,
+    says: 'The store {location} holds real cases and takes no scripted model ({model}).',
+    remedy: 'Use another database for simulations: set CC_DB_PATH.',
+  },
+  CC_ERR_REASON: {
+    exit: 2,
+    status: 422,
+    says: '{what} needs a reason.',
+    remedy: 'Say why with --reason: it is recorded, and read years later.',
+  },
   CC_ERR_SCRIPT: {
     exit: 1,
     status: 500,
     says: 'The scripted answers cannot be used: {where}: {problem}.',
     remedy: 'Write a list of entries, each with `when` and either `output` or `error`.',
+  },
+  CC_ERR_SETTING: {
+    exit: 2,
+    status: 500,
+    says: "{name} is '{value}', which it cannot be.",
+    remedy: 'Set {name} to {right}, or leave it unset.',
+  },
+  CC_ERR_SIMULATED_STORE: {
+    exit: 3,
+    status: 409,
+    says: 'The store {location} is a simulation and takes no real model ({model}).',
+    remedy: 'Use another database for real cases: set CC_DB_PATH.',
+  },
+  CC_ERR_STORE_BUSY: {
+    exit: 1,
+    status: 503,
+    says: 'The database {location} stayed locked for {waitedMs} ms.',
+    remedy: 'Find the program that holds a write lock on the file (a backup, a shell), end it, and try again.',
+  },
+  CC_ERR_STORE_LOST: {
+    exit: 3,
+    status: 503,
+    says: 'The store {location} was taken over by another process.',
+    remedy: 'Stop this one: two programs must not write one file. Nothing of this write was kept.',
+  },
+  CC_ERR_TIMED_OUT: {
+    exit: 124,
+    status: 504,
+    says: 'Case {instanceId} did not end within {timeoutMs} ms; it is {status}.',
+    remedy: 'It goes on. See: cognitive-core case {instanceId}',
+  },
+  CC_ERR_UNEXPECTED: {
+    exit: 1,
+    status: 500,
+    says: 'Something happened that should not: {problem}',
+    remedy: 'Set CC_LOG_LEVEL=debug to see where it happened, and report it.',
+  },
+  CC_ERR_UNKNOWN_CASE: {
+    exit: 1,
+    status: 404,
+    says: 'There is no case {instanceId}.',
+    remedy: 'See: cognitive-core cases',
   },
   CC_ERR_UNKNOWN_DOMAIN: {
     exit: 2,
@@ -163,11 +367,35 @@ export const catalogue = {
     says: "'{spec}' names no model.",
     remedy: 'Use scripted:FILE, or provider/model with one of openai, anthropic, azure, google, bedrock, compatible.',
   },
+  CC_ERR_UNKNOWN_PAYLOAD: {
+    exit: 1,
+    status: 404,
+    says: 'Case {instanceId} has no payload {payloadId}.',
+    remedy: 'See: cognitive-core case {instanceId} --audit',
+  },
+  CC_ERR_UNKNOWN_TASK: {
+    exit: 1,
+    status: 404,
+    says: 'There is no task {taskId}.',
+    remedy: 'See: cognitive-core tasks',
+  },
   CC_ERR_UNKNOWN_WORKFLOW: {
     exit: 2,
     status: 422,
     says: "There is no workflow '{workflow}'.",
     remedy: 'Use one of: {known}.',
+  },
+  CC_ERR_USAGE: {
+    exit: 2,
+    status: 400,
+    says: '{problem}',
+    remedy: 'See: cognitive-core {help}',
+  },
+  CC_ERR_WITHDRAWN: {
+    exit: 5,
+    status: 409,
+    says: 'Task {taskId} was withdrawn: case {instanceId} was canceled.',
+    remedy: 'Nothing is left to decide. See: cognitive-core case {instanceId}',
   },
 } as const satisfies Record<`CC_ERR_${string}`, Refusal>
 

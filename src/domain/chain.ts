@@ -81,12 +81,12 @@ export class ChainCheck {
   /** The place whose event was not there: gone, or found further on. */
   private vacant: number | undefined
   private readonly instanceId: string
-  private readonly head: StatedHead | undefined
+  private readonly stated: StatedHead | undefined
   private readonly accepted: (envelope: Envelope) => void
 
-  constructor(instanceId: string, head: StatedHead | undefined, accepted: (envelope: Envelope) => void) {
+  constructor(instanceId: string, stated: StatedHead | undefined, accepted: (envelope: Envelope) => void) {
     this.instanceId = instanceId
-    this.head = head
+    this.stated = stated
     this.accepted = accepted
   }
 
@@ -101,6 +101,11 @@ export class ChainCheck {
     this.pending = undefined
     this.finding ??= this.faultOfHead()
     return this.finding
+  }
+
+  /** The last event that was whole. */
+  get head(): ChainHead | undefined {
+    return this.last && { seq: this.last.row.seq, hash: this.last.hash }
   }
 
   private judge(link: Link, next: Link | undefined): void {
@@ -120,7 +125,7 @@ export class ChainCheck {
 
   private faultOfLink(link: Link, next: Link | undefined): RecordFinding | undefined {
     const { row, hash, envelope } = link
-    const vouched = next ? next.envelope?.prev : this.head?.hash
+    const vouched = next ? next.envelope?.prev : this.stated?.hash
     if (hash !== row.hash && vouched === hash) {
       return fault(row.seq, 'changed', 'audit_events.hash', `the envelope's hash is ${hash}`)
     }
@@ -155,14 +160,14 @@ export class ChainCheck {
     if (row.entry <= before) {
       return fault(row.seq, 'reordered', 'audit_events.entry', `entry ${row.entry} comes after entry ${before}`)
     }
-    if (this.head && row.seq > this.head.seq) {
-      return fault(row.seq, 'inserted', 'audit_events', `the chain ends with event ${this.head.seq} by its head`)
+    if (this.stated && row.seq > this.stated.seq) {
+      return fault(row.seq, 'inserted', 'audit_events', `the chain ends with event ${this.stated.seq} by its head`)
     }
     return undefined
   }
 
   private faultOfHead(): RecordFinding | undefined {
-    const { head, last } = this
+    const { stated: head, last } = this
     if (!head) return undefined
     const hash = last?.hash ?? genesisHash(this.instanceId)
     const seq = last?.row.seq ?? 0

@@ -38,6 +38,9 @@ function write(value: unknown, key: string, depth: number, restricted: boolean):
       if (Array.isArray(value)) return writeList(value, key, depth, restricted)
       if (value !== null) return writeMap(value as Readonly<Record<string, unknown>>, key, depth, restricted)
       if (!restricted) return 'null'
+      break
+    default:
+      break
   }
   const shown = typeof value === 'number' || value === null ? String(value) : typeof value
   return refuse(shown, key)

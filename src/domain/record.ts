@@ -1,4 +1,4 @@
-import { type AuditEventType, commitPayload, checkpointDigest, type PayloadReference } from './audit.ts'
+import { type AuditEventType, type ChainHead, commitPayload, checkpointDigest, type PayloadReference } from './audit.ts'
 import { ChainCheck, type Envelope, fault, type RecordFinding, type StoredEvent } from './chain.ts'
 import type { Checkpoint, InstanceStatus } from './instance.ts'
 import type { TaskStatus } from './task.ts'
@@ -225,6 +225,11 @@ export class RecordCheck {
     else if (type === 'task.opened') this.noteOnce(this.openings, facts?.task, { seq, tier: envelope.tier })
     else if (type === 'task.decided') this.noteOnce(this.decisions, facts?.task, envelope)
     this.compareEvent(envelope)
+  }
+
+  /** The last event that was whole. */
+  get head(): ChainHead | undefined {
+    return this.chain.head
   }
 
   private noteOnce<T extends { readonly seq: number }>(map: Map<string, T>, id: unknown, value: T): void {

@@ -12,7 +12,16 @@ export const decisions = [
 ] as const
 export type Decision = (typeof decisions)[number]
 
-export type TaskStatus = 'open' | 'decided'
+/** `withdrawn`: nobody needs to decide any more, since the case was canceled. */
+export const taskStatuses = ['open', 'decided', 'withdrawn'] as const
+export type TaskStatus = (typeof taskStatuses)[number]
+
+/** The words a task of each tier takes; every other word is refused. */
+export const allowedDecisions: Readonly<Record<Task['tier'], readonly Decision[]>> = {
+  spot_check: ['confirm', 'object'],
+  gate: ['approve', 'approve_with_changes', 'deny', 'refer'],
+  hold: ['release', 'approve_with_changes', 'deny', 'escalate'],
+}
 
 /** Something a person must do about an instance. */
 export interface Task {

@@ -1,9 +1,15 @@
+import type { Clock } from '../clock.ts'
+import type { Model } from '../cognition/model.ts'
+import type { PackObjects } from '../cognition/pack.ts'
+import type { Primitive } from '../cognition/primitive.ts'
 import type { AuditEvent } from '../domain/audit.ts'
 import type { Tier, TierContribution } from '../domain/governance.ts'
 import type { InstanceStatus, WorkState } from '../domain/instance.ts'
 import type { Json, JsonObject } from '../domain/json.ts'
 import type { Decision, Task } from '../domain/task.ts'
 import type { Route } from '../domain/workflow.ts'
+import type { Log } from '../log.ts'
+import type { Backend } from '../storage/backend.ts'
 
 export interface SubmitRequest {
   readonly workflow: string
@@ -116,6 +122,26 @@ export interface TaskFilter {
   readonly cursor?: string
 }
 
+/** What a core is made of. Everything may be left out; then it is what the environment's defaults say. */
+export interface CoreConfig {
+  /** The SQLite file; made when it is not there. */
+  readonly path?: string
+  /** A store that was opened before, in place of `path`. The core closes it. */
+  readonly backend?: Backend
+  /** Folders of packs, or packs as objects. */
+  readonly packs?: readonly (string | PackObjects)[]
+  /** `scripted:FILE`, or a model of the program's own. Unset: workflows that need a model are refused at submit. */
+  readonly model?: string | Model
+  /** Types of step beside the built-in ones, which they may not replace. */
+  readonly primitives?: readonly Primitive[]
+  /** Instances in flight at a time, from 1; 4 unless said. */
+  readonly workerConcurrency?: number
+  /** Where the holder of the store can be reached, for people who find it locked. */
+  readonly url?: string
+  readonly clock?: Clock
+  readonly log?: Log
+}
+
 /** What can be asked of a store without writing to it: works beside a running service. */
 export interface CaseReader {
   readonly simulated: boolean | undefined
@@ -157,7 +183,8 @@ export interface VerifyFinding {
   readonly instanceId: string
   /** Sequence number of the first bad event; unset where no event is concerned. */
   readonly seq: number | undefined
-  readonly what: 'changed' | 'missing' | 'reordered' | 'inserted' | 'payload_differs' | 'checkpoint_differs' | 'head_differs'
+  readonly what:
+    'changed' | 'missing' | 'reordered' | 'inserted' | 'payload_differs' | 'checkpoint_differs' | 'head_differs'
   /** Table and column, where one is to blame. */
   readonly where: string
   readonly detail: string
@@ -166,20 +193,30 @@ export interface VerifyFinding {
 /** The verbs: a store opened for writing, with workers if started. What `openCore` returns. */
 export interface Core extends CaseReader {
   submit(request: SubmitRequest): Promise<Submitted>
-  /** Several at once, in one shared commit where the store can: same answers as one by one. */
   claimTask(request: { taskId: string; actor: string }): Promise<Task>
   decide(request: DecisionRequest): Promise<Decided>
   cancel(request: { instanceId: string; actor: string; reason: string }): Promise<CaseView>
   retry(request: { instanceId: string; actor: string }): Promise<CaseView>
-  erase(request: { payloadId: string; actor: string; reason: string }): Promise<void>
+  /** Removes one payload's text and salt for good; its commitment stays in the chain. Only once the case has ended. */
+  erase(request: { instanceId: string; payloadId: string; actor: string; reason: string }): Promise<void>
   /** Resolves when the instance has ended or is held; with `timeoutMs`, refuses with CC_ERR_TIMED_OUT after it. */
   waitFor(instanceId: string, options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<CaseView>
   /** Called after every commit that changed an instance. Returns a function that ends the subscription. */
   onProgress(listener: (progress: Progress) => void): () => void
   /** Starts claiming. */
   start(): void
-  /** Stops claiming, lets running steps finish and be recorded, gives the rest back. */
-  drain(): Promise<void>
+  /**
+   * Stops claiming, lets running steps finish and be recorded, gives the rest back. Steps that take longer than
+   * `patienceMs` (30,000 unless said) are ended without a record and run again at the next start.
+   */
+  drain(options?: { patienceMs?: number }): Promise<void>
+  /** Names of what the loaded packs offer. */
+  listWorkflows(): readonly {
+    readonly workflow: string
+    readonly domain: string
+    readonly definitionHash: string
+    readonly pack: string
+  }[]
 }
 
 /** One thing that was just committed. */

@@ -26,8 +26,8 @@ export type NextWork =
   | { readonly to: 'sleep'; readonly dueMs: number; readonly attempt: number }
   /** Only events are added (an intent before an outside effect); the claim stays. */
   | { readonly to: 'stay' }
-  /** The claim is given back, as at a drain; the step pointer moves as with `step`. */
-  | { readonly to: 'release'; readonly step: string; readonly run: number }
+  /** The claim is given back, as at a drain, and whoever claims next goes on from here. */
+  | { readonly to: 'release'; readonly step: string; readonly run: number; readonly attempt: number }
   /** The work row goes; the instance row keeps the outcome. */
   | { readonly to: 'end'; readonly ending: InstanceEnding; readonly tasks: readonly NewTask[] }
 

@@ -1,0 +1,58 @@
+import { type Primitive, type StepCall, StepFailure, type StepResult } from '../cognition/primitive.ts'
+import type { Clock } from '../clock.ts'
+import { isCoreError } from '../errors.ts'
+
+/** How one attempt of a step ended. Never an exception: a failure is a result that governance must see. */
+export type Attempt =
+  | { readonly kind: 'completed'; readonly result: StepResult }
+  | { readonly kind: 'failed'; readonly failure: StepFailure }
+  /** The process is leaving: nothing is recorded, and the step runs again elsewhere. */
+  | { readonly kind: 'abandoned' }
+
+/** Why an attempt was cut short from outside, as the reason of its abort signal. */
+export const abandoned = Symbol('abandoned')
+
+/**
+ * Runs one attempt and ends it when its time is up, whether or not the primitive listens to the signal. A late answer
+ * goes nowhere.
+ */
+export async function attemptStep(
+  primitive: Primitive,
+  call: Omit<StepCall, 'signal'>,
+  running: Set<AbortController>,
+  clock: Clock,
+): Promise<Attempt> {
+  const controller = new AbortController()
+  running.add(controller)
+  const cancelTimeout = clock.after(call.step.timeoutMs, () =>
+    controller.abort(
+      new StepFailure('timeout', `${call.step.name} took longer than ${call.step.timeoutMs} ms`, { retryable: true }),
+    ),
+  )
+  const cutShort = new Promise<never>((_, reject) => {
+    controller.signal.addEventListener('abort', () => reject(controller.signal.reason as Error), { once: true })
+  })
+  try {
+    const result = await Promise.race([primitive.run({ ...call, signal: controller.signal }), cutShort])
+    return { kind: 'completed', result }
+  } catch (error) {
+    if (controller.signal.reason === abandoned) return { kind: 'abandoned' }
+    // A primitive that notices the abort first may throw anything; the reason of the abort is the truth.
+    return { kind: 'failed', failure: toFailure(controller.signal.aborted ? controller.signal.reason : error) }
+  } finally {
+    cancelTimeout()
+    running.delete(controller)
+  }
+}
+
+function toFailure(error: unknown): StepFailure {
+  if (error instanceof StepFailure) return error
+  const message = error instanceof Error ? error.message : String(error)
+  return new StepFailure('primitive_error', message, { retryable: !isCoreError(error), cause: error })
+}
+
+/** The pause before attempt `next` (from 2), doubling and bounded; `draw` in 0..1 spreads it between half and whole. */
+export function backoffMs(retry: StepCall['step']['retry'], next: number, draw: number): number {
+  const whole = Math.min(retry.maxBackoffMs, retry.backoffMs * 2 ** (next - 2))
+  return Math.round(whole * (0.5 + draw / 2))
+}

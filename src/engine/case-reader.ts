@@ -1,0 +1,104 @@
+import type { Clock } from '../clock.ts'
+import type { AuditEvent } from '../domain/audit.ts'
+import type { JsonObject } from '../domain/json.ts'
+import type { Task } from '../domain/task.ts'
+import { CoreError } from '../errors.ts'
+import { readEvents } from '../storage/audit.ts'
+import type { Backend } from '../storage/backend.ts'
+import { listInstances } from '../storage/instances.ts'
+import { listTasks } from '../storage/tasks.ts'
+import { viewCase, viewInstance, viewSteps, viewTask } from './case-views.ts'
+import type { CaseFilter, CaseReader, CaseView, Page, StepView, TaskFilter, TaskView, VerifyReport } from './core.ts'
+import { exportCase } from './exporting.ts'
+import { requireInstance } from './intervening.ts'
+import { type VerifyOptions, verifyStore } from './verification.ts'
+
+const defaultLimit = 50
+const maxLimit = 500
+
+/** Everything that can be asked of a store without writing to it. Each answer comes from one snapshot. */
+export class StoreReader implements CaseReader {
+  protected readonly backend: Backend
+  protected readonly clock: Clock
+  protected isSimulated: boolean | undefined
+
+  constructor(backend: Backend, clock: Clock, simulated: boolean | undefined) {
+    this.backend = backend
+    this.clock = clock
+    this.isSimulated = simulated
+  }
+
+  get simulated(): boolean | undefined {
+    return this.isSimulated
+  }
+
+  get location(): string {
+    return this.backend.location
+  }
+
+  getCase(instanceId: string): Promise<CaseView> {
+    return this.backend.read((reader) => viewCase(reader, instanceId))
+  }
+
+  listCases({ status, workflow, limit, cursor }: CaseFilter = {}): Promise<Page<CaseView>> {
+    const size = pageSize(limit)
+    return this.backend.read(async (reader) => {
+      const found = await listInstances(reader, { status, workflow, before: cursor, limit: size + 1 })
+      const items: CaseView[] = []
+      for (const instance of found.slice(0, size)) items.push(await viewInstance(reader, instance))
+      return { items, nextCursor: found.length > size ? items.at(-1)!.instanceId : undefined }
+    })
+  }
+
+  getSteps(instanceId: string): Promise<readonly StepView[]> {
+    return this.backend.read((reader) => viewSteps(reader, instanceId))
+  }
+
+  getAudit(instanceId: string): Promise<readonly AuditEvent[]> {
+    return this.backend.read(async (reader) => {
+      await requireInstance(reader, instanceId)
+      return await readEvents(reader, instanceId)
+    })
+  }
+
+  getTask(taskId: string): Promise<TaskView> {
+    return this.backend.read((reader) => viewTask(reader, taskId))
+  }
+
+  listTasks({ queue, status = 'open', limit, cursor }: TaskFilter = {}): Promise<Page<Task>> {
+    const size = pageSize(limit)
+    return this.backend.read(async (reader) => {
+      const found = await listTasks(reader, { queue, status, after: readCursor(cursor), limit: size + 1 })
+      const items = found.slice(0, size)
+      return { items, nextCursor: found.length > size ? writeCursor(items.at(-1)!) : undefined }
+    })
+  }
+
+  verify(options: VerifyOptions = {}): Promise<VerifyReport> {
+    return verifyStore(this.backend, options)
+  }
+
+  exportCase(instanceId: string): Promise<JsonObject> {
+    return this.backend.read((reader) => exportCase(reader, instanceId, this.clock.nowMs()))
+  }
+
+  close(): Promise<void> {
+    return this.backend.close()
+  }
+}
+
+function pageSize(limit: number = defaultLimit): number {
+  if (Number.isInteger(limit) && limit >= 1 && limit <= maxLimit) return limit
+  throw new CoreError('CC_ERR_INPUT', { what: 'limit', why: `it must be a whole number from 1 to ${maxLimit}` })
+}
+
+function writeCursor({ dueMs, taskId }: Task): string {
+  return `${dueMs}.${taskId}`
+}
+
+function readCursor(cursor: string | undefined): { dueMs: number; taskId: string } | undefined {
+  if (cursor === undefined) return undefined
+  const [, dueMs, taskId] = /^(\d{1,15})\.([0-9a-f-]{36})$/.exec(cursor) ?? []
+  if (taskId === undefined) throw new CoreError('CC_ERR_INPUT', { what: 'cursor', why: 'no list gave it' })
+  return { dueMs: Number(dueMs), taskId }
+}

@@ -1,0 +1,267 @@
+import type { Clock } from '../clock.ts'
+import { findDefinition, type Pack } from '../cognition/pack.ts'
+import type { PinnedDefinition } from '../cognition/definition.ts'
+import type { Task } from '../domain/task.ts'
+import type { Definition } from '../domain/workflow.ts'
+import { CoreError } from '../errors.ts'
+import type { Transaction } from '../storage/backend.ts'
+import { readMeta, settleSimulated } from '../storage/meta.ts'
+import { claimTask } from '../storage/tasks.ts'
+import { checkActor } from './actor.ts'
+import { StoreReader } from './case-reader.ts'
+import { requireTask } from './case-views.ts'
+import { recordOnInstance } from './chain-writes.ts'
+import type { CaseView, Core, Decided, DecisionRequest, Progress, SubmitRequest, Submitted } from './core.ts'
+import { checkDecider, checkDecision, findDecision, recordDecision, takeDecision } from './deciding.ts'
+import type { Engine } from './execution.ts'
+import { cancelCase, eraseContent, requireInstance, retryCase } from './intervening.ts'
+import { writeSurely } from './store-writes.ts'
+import { findSubmission, insertCase, takeCase } from './submitting.ts'
+import { Sweeper } from './sweeper.ts'
+import { Worker } from './worker.ts'
+
+/** How long a claimed task is kept for its reviewer. */
+export const taskClaimMs = 900_000
+
+const defaultPatienceMs = 30_000
+
+/** The verbs of a store that is open for writing. Each is one transaction, whole or not at all. */
+export class Coordinator extends StoreReader implements Core {
+  private readonly engine: Engine
+  private readonly packs: readonly Pack[]
+  private readonly listeners: Set<(progress: Progress) => void>
+  private readonly worker: Worker
+  private readonly sweeper: Sweeper
+  private draining: Promise<void> | undefined
+
+  constructor(parts: {
+    readonly engine: Engine
+    readonly packs: readonly Pack[]
+    readonly concurrency: number
+    readonly simulated: boolean | undefined
+    readonly listeners: Set<(progress: Progress) => void>
+  }) {
+    const { engine, concurrency } = parts
+    super(engine.backend, engine.clock, parts.simulated)
+    this.engine = engine
+    this.packs = parts.packs
+    this.listeners = parts.listeners
+    this.worker = new Worker(engine, { concurrency, name: `process ${process.pid}` })
+    this.sweeper = new Sweeper(engine)
+  }
+
+  async submit(request: SubmitRequest): Promise<Submitted> {
+    checkActor(request.actor)
+    const newCase = takeCase(request, this.clock.nowMs())
+    // A key that was seen answers even when its workflow is not loaded any more.
+    const seen =
+      request.key === undefined ? undefined : await this.backend.read((reader) => findSubmission(reader, newCase))
+    if (seen) return seen
+    const pinned = findDefinition(this.packs, request.workflow, request.domain)
+    this.refuseWithoutModel(pinned)
+    const submitted = await this.write(async (tx): Promise<Submitted> => {
+      const { instanceId } = newCase
+      const earlier = await findSubmission(tx, newCase)
+      if (earlier) return earlier.instanceId === instanceId ? { ...earlier, seen: false } : earlier
+      await insertCase(tx, newCase, pinned, await this.settle(tx))
+      return { instanceId, status: 'running', seen: false }
+    })
+    this.isSimulated ??= (await this.backend.read(readMeta)).simulated
+    if (!submitted.seen) this.engine.wake.emit('work')
+    return submitted
+  }
+
+  async claimTask({ taskId, actor }: { taskId: string; actor: string }): Promise<Task> {
+    checkActor(actor)
+    const nowMs = this.clock.nowMs()
+    const untilMs = nowMs + taskClaimMs
+    return await this.write(async (tx) => {
+      const task = await requireTask(tx, taskId)
+      const { instanceId, decision, decidedBy, tier } = task
+      if (task.status === 'withdrawn') throw new CoreError('CC_ERR_WITHDRAWN', { taskId, instanceId })
+      if (task.status === 'decided') throw new CoreError('CC_ERR_ALREADY_DECIDED', { taskId, decision, decidedBy })
+      checkDecider(task, actor, nowMs)
+      if (task.claimedBy === actor && task.claimedUntilMs === untilMs) return task
+      await claimTask(tx, { taskId, actor, nowMs, untilMs })
+      const instance = await requireInstance(tx, instanceId)
+      const claimed = {
+        type: 'task.claimed',
+        atMs: nowMs,
+        actor,
+        tier,
+        facts: { task: taskId, until_ms: untilMs },
+      } as const
+      await recordOnInstance(tx, instance, [claimed], { atMs: nowMs })
+      return { ...task, claimedBy: actor, claimedUntilMs: untilMs }
+    })
+  }
+
+  async decide(request: DecisionRequest): Promise<Decided> {
+    checkActor(request.actor)
+    const asked = takeDecision(request)
+    const nowMs = this.clock.nowMs()
+    const definition = await this.definitionOf(asked.taskId)
+    const decided = await this.write(async (tx): Promise<Decided> => {
+      const task = await requireTask(tx, asked.taskId)
+      const instance = await requireInstance(tx, task.instanceId)
+      const { taskId, instanceId } = task
+      const first = findDecision(task, asked)
+      if (first)
+        return { taskId, instanceId, ...first, status: instance.status, repeated: true, openedTaskId: undefined }
+      const decision = checkDecision(task, asked)
+      checkDecider(task, asked.actor, nowMs)
+      return await recordDecision(tx, { task, instance, definition, asked, decision, nowMs })
+    })
+    if (decided.openedTaskId !== undefined) this.engine.wake.emit('timer', nowMs)
+    this.announce(decided.instanceId, 'task.decided')
+    return decided
+  }
+
+  async cancel({
+    instanceId,
+    actor,
+    reason,
+  }: {
+    instanceId: string
+    actor: string
+    reason: string
+  }): Promise<CaseView> {
+    checkActor(actor)
+    checkReason(reason, 'Canceling a case')
+    const nowMs = this.clock.nowMs()
+    await this.write((tx) => cancelCase(tx, { instanceId, actor, reason, nowMs }))
+    this.announce(instanceId, 'cancel.requested')
+    return await this.getCase(instanceId)
+  }
+
+  async retry({ instanceId, actor }: { instanceId: string; actor: string }): Promise<CaseView> {
+    checkActor(actor)
+    const nowMs = this.clock.nowMs()
+    await this.write((tx) => retryCase(tx, { instanceId, actor, nowMs }))
+    this.engine.wake.emit('work')
+    this.announce(instanceId, 'case.retried')
+    return await this.getCase(instanceId)
+  }
+
+  async erase(request: { instanceId: string; payloadId: string; actor: string; reason: string }): Promise<void> {
+    checkActor(request.actor)
+    checkReason(request.reason, 'Erasing content')
+    const nowMs = this.clock.nowMs()
+    await this.write((tx) => eraseContent(tx, { ...request, nowMs }))
+    this.announce(request.instanceId, 'payload.erased')
+  }
+
+  async waitFor(instanceId: string, options: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<CaseView> {
+    return await waitUntilRest(this, this.engine, instanceId, options)
+  }
+
+  onProgress(listener: (progress: Progress) => void): () => void {
+    this.listeners.add(listener)
+    return () => void this.listeners.delete(listener)
+  }
+
+  listWorkflows() {
+    return this.packs.flatMap((pack) =>
+      pack.definitions.map(({ hash, definition: { workflow, domain } }) => ({
+        workflow,
+        domain,
+        definitionHash: hash,
+        pack: pack.name,
+      })),
+    )
+  }
+
+  start(): void {
+    this.worker.start()
+    this.sweeper.start()
+  }
+
+  drain({ patienceMs = defaultPatienceMs } = {}): Promise<void> {
+    this.engine.leaving.abort()
+    return (this.draining ??= Promise.all([this.worker.stop(patienceMs), this.sweeper.stop()]).then(() => undefined))
+  }
+
+  override async close(): Promise<void> {
+    await this.drain()
+    await super.close()
+  }
+
+  /** Read before the write, since a write waits for nothing but its own statements. */
+  private async definitionOf(taskId: string): Promise<Definition> {
+    const hash = await this.backend.read(async (reader) => {
+      const { instanceId } = await requireTask(reader, taskId)
+      return (await requireInstance(reader, instanceId)).definitionHash
+    })
+    return await this.engine.definition(hash)
+  }
+
+  private write<T>(body: (tx: Transaction) => Promise<T>): Promise<T> {
+    return writeSurely(this.backend, body)
+  }
+
+  /** Whether the store is a simulation; its first case settles that for good. */
+  private async settle(tx: Transaction): Promise<boolean> {
+    const asked = this.isSimulated ?? this.engine.model?.simulated ?? false
+    if (this.isSimulated !== undefined) return asked
+    if (await settleSimulated(tx, asked)) return asked
+    throw refuseModel(this.location, !asked, this.engine.model?.name ?? 'none')
+  }
+
+  private refuseWithoutModel({ definition }: PinnedDefinition): void {
+    if (this.engine.model) return
+    const thinking = definition.steps.find(({ primitive }) => this.engine.primitives.get(primitive)?.needsModel)
+    if (thinking) throw new CoreError('CC_ERR_NO_MODEL', { step: thinking.name, primitive: thinking.primitive })
+  }
+
+  private announce(instanceId: string, event: string): void {
+    this.engine.report({ instanceId, step: undefined, event, detail: undefined })
+    this.engine.wake.emit('instance', instanceId)
+  }
+}
+
+/** The refusal of a model that would mix written answers and real ones in one store. */
+export function refuseModel(location: string, isSimulation: boolean, model: string): CoreError {
+  return new CoreError(isSimulation ? 'CC_ERR_SIMULATED_STORE' : 'CC_ERR_REAL_STORE', { location, model })
+}
+
+function checkReason(reason: string, what: string): void {
+  if (typeof reason !== 'string' || reason.trim() === '') throw new CoreError('CC_ERR_REASON', { what })
+}
+
+/** Until the case has ended or is held: each commit that changes it is a reason to look, and nothing else is. */
+async function waitUntilRest(
+  reader: StoreReader,
+  { wake, clock }: { wake: Engine['wake']; clock: Clock },
+  instanceId: string,
+  { timeoutMs, signal }: { timeoutMs?: number; signal?: AbortSignal },
+): Promise<CaseView> {
+  let changed = Promise.withResolvers<void>()
+  const unsubscribe = wake.on('instance', (id) => {
+    if (id === instanceId) changed.resolve()
+  })
+  const cutShort = Promise.withResolvers<never>()
+  cutShort.promise.catch(() => {})
+  const cancelTimeout =
+    timeoutMs === undefined ? undefined : clock.after(timeoutMs, () => cutShort.reject(new TimeUp()))
+  const onAbort = () => cutShort.reject(signal!.reason as Error)
+  signal?.addEventListener('abort', onAbort, { once: true })
+  if (signal?.aborted) onAbort()
+  try {
+    for (;;) {
+      changed = Promise.withResolvers<void>()
+      const view = await reader.getCase(instanceId)
+      if (view.status !== 'running') return view
+      await Promise.race([changed.promise, cutShort.promise])
+    }
+  } catch (error) {
+    if (!(error instanceof TimeUp)) throw error
+    const { status } = await reader.getCase(instanceId)
+    throw new CoreError('CC_ERR_TIMED_OUT', { instanceId, timeoutMs, status })
+  } finally {
+    unsubscribe()
+    cancelTimeout?.()
+    signal?.removeEventListener('abort', onAbort)
+  }
+}
+
+class TimeUp extends Error {}

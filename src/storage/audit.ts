@@ -1,0 +1,53 @@
+import type { AuditEvent } from '../domain/audit.ts'
+import type { Reader, SqlValue, Transaction } from './backend.ts'
+import { aliased, insertInto, type Nullable, orNull, withoutNulls } from './rows.ts'
+
+export const insertEventSql = insertInto('audit_events', [
+  'instance_id',
+  'seq',
+  'type',
+  'at_ms',
+  'payload_id',
+  'envelope',
+  'prev_hash',
+  'hash',
+])
+
+export function eventValues(event: AuditEvent): SqlValue[] {
+  const { instanceId, seq, type, atMs, payloadId, envelope, prevHash, hash } = event
+  return [instanceId, seq, type, atMs, orNull(payloadId), envelope, prevHash, hash]
+}
+
+/** Adds events to a chain, inside the transaction that made them true. Whoever calls has moved the head to the last. */
+export async function insertEvents(tx: Transaction, events: readonly AuditEvent[]): Promise<void> {
+  for (const event of events) await tx.execute(insertEventSql, eventValues(event))
+}
+
+const eventColumns = aliased({
+  instanceId: 'instance_id',
+  seq: 'seq',
+  type: 'type',
+  atMs: 'at_ms',
+  payloadId: 'payload_id',
+  envelope: 'envelope',
+  prevHash: 'prev_hash',
+  hash: 'hash',
+})
+
+/** The chain of one instance, from its beginning. */
+export async function readEvents(reader: Reader, instanceId: string): Promise<AuditEvent[]> {
+  const rows = await reader.query<Nullable<AuditEvent>>(
+    `select ${eventColumns} from audit_events where instance_id = $1 order by seq`,
+    [instanceId],
+  )
+  return rows.map((row) => withoutNulls<AuditEvent>(row))
+}
+
+/** The hash of one event; undefined when the chain does not reach so far. */
+export async function readAuditHash(reader: Reader, instanceId: string, seq: number): Promise<string | undefined> {
+  const [row] = await reader.query<{ hash: string }>(
+    'select hash as "hash" from audit_events where instance_id = $1 and seq = $2',
+    [instanceId, seq],
+  )
+  return row?.hash
+}

@@ -1,0 +1,70 @@
+import type { Checkpoint } from '../domain/instance.ts'
+import type { Reader, SqlValue } from './backend.ts'
+import { aliased, insertInto, type Nullable, orNull, withoutNulls } from './rows.ts'
+
+const columns = {
+  instanceId: 'instance_id',
+  stepNo: 'step_no',
+  step: 'step',
+  primitive: 'primitive',
+  run: 'run',
+  attempts: 'attempts',
+  status: 'status',
+  errorCode: 'error_code',
+  outputPayloadId: 'output_payload_id',
+  outputCommitment: 'output_commitment',
+  model: 'model',
+  inputTokens: 'input_tokens',
+  outputTokens: 'output_tokens',
+  route: 'route',
+  startedAtMs: 'started_at_ms',
+  endedAtMs: 'ended_at_ms',
+} as const satisfies Record<keyof Checkpoint, string>
+
+const fields = Object.keys(columns) as (keyof Checkpoint)[]
+
+export const insertCheckpointSql = insertInto('checkpoints', Object.values(columns))
+
+export function checkpointValues(checkpoint: Checkpoint): SqlValue[] {
+  return fields.map((field) => orNull(checkpoint[field]))
+}
+
+/** Every checkpoint of an instance, in the order in which its steps ran. */
+export async function readCheckpoints(reader: Reader, instanceId: string): Promise<Checkpoint[]> {
+  const rows = await reader.query<Nullable<Checkpoint>>(
+    `select ${aliased(columns)} from checkpoints where instance_id = $1 order by step_no`,
+    [instanceId],
+  )
+  return rows.map((row) => withoutNulls<Checkpoint>(row))
+}
+
+const qualified = aliased(Object.fromEntries(Object.entries(columns).map(([field, column]) => [field, `c.${column}`])))
+
+/**
+ * The checkpoint of each step's latest run, in the order in which they ran: one index look-up a step, however often the
+ * steps have run.
+ */
+export async function readLatestCheckpoints(
+  reader: Reader,
+  instanceId: string,
+  steps: readonly string[],
+): Promise<Checkpoint[]> {
+  const list = steps.map((_, index) => `($${index + 2})`).join(', ')
+  const rows = await reader.query<Nullable<Checkpoint>>(
+    `select ${qualified} from (values ${list}) as s
+       join checkpoints c on c.instance_id = $1 and c.step = s.column1 and c.run =
+         (select max(m.run) from checkpoints m where m.instance_id = $1 and m.step = s.column1)
+      order by c.step_no`,
+    [instanceId, ...steps],
+  )
+  return rows.map((row) => withoutNulls<Checkpoint>(row))
+}
+
+/** Step names in the order in which they ran. */
+export async function readPath(reader: Reader, instanceId: string): Promise<string[]> {
+  const rows = await reader.query<{ step: string }>(
+    'select step as "step" from checkpoints where instance_id = $1 order by step_no',
+    [instanceId],
+  )
+  return rows.map(({ step }) => step)
+}

@@ -1,0 +1,91 @@
+import { hash } from 'node:crypto'
+import { CoreError } from '../errors.ts'
+import type { Reader, Transaction } from './backend.ts'
+import type { Dialect } from './dialect.ts'
+import { schemaParts, schemaText } from './schema.ts'
+
+/** One step forward of the schema. Numbered from 1 without gaps, only ever added to, never changed once released. */
+interface Migration {
+  readonly number: number
+  readonly name: string
+  readonly sql: (dialect: Dialect) => string
+}
+
+const migrations: readonly Migration[] = [
+  {
+    number: 1,
+    name: 'first',
+    sql: (dialect) => schemaParts.map((part) => schemaText(part, dialect)).join('\n'),
+  },
+]
+
+/** The number of the newest migration this version knows. */
+export const newestMigration = migrations.length
+
+const table = 'schema_migrations'
+
+/** The table that says which migrations a database has; made before the first of them. */
+export function migrationTable({ integer, text, strict }: Dialect): string {
+  return `create table if not exists ${table} (
+  number ${integer} not null primary key,
+  name ${text} not null,
+  sha256 ${text} not null,
+  applied_at_ms ${integer} not null
+)${strict}`
+}
+
+interface Applied {
+  readonly number: number
+  readonly sha256: string
+}
+
+/**
+ * The migrations that a database lacks, in order. Refuses one that is newer than this version, or whose history is not
+ * ours. The migration table must be there.
+ */
+export async function pendingMigrations(reader: Reader, location: string): Promise<readonly Migration[]> {
+  const applied = await reader.query<Applied>(`select number, sha256 from ${table} order by number`)
+  const found = applied.at(-1)?.number ?? 0
+  if (found > newestMigration) {
+    throw new CoreError('CC_ERR_DATABASE_NEWER', { location, found, known: newestMigration })
+  }
+  for (const [index, { number, sha256 }] of applied.entries()) {
+    const migration = migrations[index]
+    if (migration?.number !== number || digest(migration, reader.dialect) !== sha256) {
+      throw new CoreError('CC_ERR_MIGRATION_CHANGED', { location, number })
+    }
+  }
+  return migrations.slice(applied.length)
+}
+
+/** Refuses a database that a reader of this version would misread. */
+export async function refuseOtherSchema(reader: Reader, location: string): Promise<void> {
+  const pending = await pendingMigrations(reader, location)
+  if (pending.length === 0) return
+  const found = pending[0]!.number - 1
+  throw new CoreError('CC_ERR_DATABASE_OLDER', { location, found, known: newestMigration })
+}
+
+/** Applies what is pending, inside one transaction: a database is never between two migrations. */
+export async function migrate(
+  tx: Transaction,
+  runScript: (sql: string) => void | Promise<void>,
+  about: { readonly location: string; readonly nowMs: number },
+): Promise<readonly number[]> {
+  await runScript(migrationTable(tx.dialect))
+  const pending = await pendingMigrations(tx, about.location)
+  for (const migration of pending) {
+    await runScript(migration.sql(tx.dialect))
+    await tx.execute(`insert into ${table} (number, name, sha256, applied_at_ms) values ($1, $2, $3, $4)`, [
+      migration.number,
+      migration.name,
+      digest(migration, tx.dialect),
+      about.nowMs,
+    ])
+  }
+  return pending.map(({ number }) => number)
+}
+
+function digest(migration: Migration, dialect: Dialect): string {
+  return hash('sha256', `cc/migration/v1\n${migration.number}\n${migration.name}\n${migration.sql(dialect)}`)
+}

@@ -1,0 +1,176 @@
+import { existsSync, mkdirSync, realpathSync, statSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { CoreError } from '../errors.ts'
+import type { Backend } from './backend.ts'
+import { releaseLease, takeLease } from './lease.ts'
+import { describeLease, holdLock } from './lock.ts'
+import { insertMeta } from './meta.ts'
+import { migrate, refuseOtherSchema } from './migrations.ts'
+import { SqliteBackend, SqliteReadBackend, SqliteTransaction } from './sqlite.ts'
+import { applicationId, cannotOpen, isNotADatabase, SqliteConnection } from './sqlite-connection.ts'
+import type { CommitProbe } from './sqlite-writer.ts'
+
+export interface OpenOptions {
+  readonly path: string
+  readonly nowMs: number
+  /** Where the holder can be reached, for people who find the store locked. */
+  readonly url?: string | undefined
+  /** For tests of what happens around COMMIT. */
+  readonly probe?: CommitProbe | undefined
+}
+
+/** A store that is open for writing, and what was done to open it. */
+export interface Opened {
+  readonly backend: Backend
+  readonly created: boolean
+  /** Numbers of the migrations that were applied. */
+  readonly applied: readonly number[]
+}
+
+/**
+ * Opens a SQLite file for writing: takes its lock, makes or migrates its tables, starts a new epoch. Refuses a file that
+ * is not ours, that a newer version wrote, that another process holds, or that would not keep what it commits.
+ */
+export async function openStore(options: OpenOptions): Promise<Opened> {
+  const path = settlePath(options.path)
+  const created = isAbsent(path)
+  if (created) mkdirSync(dirname(path), { recursive: true })
+  else refuseForeignFile(path)
+  const lock = holdLock(path, () => describeHolder(path))
+  let connection: SqliteConnection | undefined
+  try {
+    connection = new SqliteConnection(path, { readOnly: false })
+    makeDurable(connection, path)
+    const { applied, epoch } = await prepare(connection, path, options)
+    const backend = new SqliteBackend({
+      path,
+      connection,
+      epoch,
+      probe: options.probe,
+      fence: (writing) => refuseWhenTaken(writing, epoch, path),
+      beforeClose: (tx) => releaseLease(tx, epoch),
+      onClose: () => lock.release(),
+    })
+    return { backend, created, applied }
+  } catch (error) {
+    connection?.close()
+    lock.release()
+    throw error
+  }
+}
+
+/** Opens a SQLite file for reading, beside whoever writes it: takes no lock and changes nothing. */
+export async function openStoreForReading(path: string): Promise<Backend> {
+  const settled = settlePath(path)
+  if (isAbsent(settled)) throw new CoreError('CC_ERR_NO_STORE', { location: path })
+  refuseForeignFile(settled)
+  const backend = new SqliteReadBackend(settled, () => openReadOnly(settled))
+  try {
+    await backend.read((reader) => refuseOtherSchema(reader, settled))
+    return backend
+  } catch (error) {
+    await backend.close()
+    throw error
+  }
+}
+
+async function prepare(connection: SqliteConnection, path: string, { nowMs, url }: OpenOptions) {
+  const tx = new SqliteTransaction(connection)
+  connection.execute('begin immediate')
+  try {
+    const applied = await migrate(tx, (sql) => connection.script(sql), { location: path, nowMs })
+    await insertMeta(tx, nowMs)
+    const epoch = await takeLease(tx, { url, nowMs })
+    connection.execute('commit')
+    return { applied, epoch }
+  } catch (error) {
+    if (connection.isTransaction) connection.execute('rollback')
+    throw error
+  }
+}
+
+/** Two names of one file must meet at one lock, so links are followed. */
+function settlePath(path: string): string {
+  const absolute = resolve(path)
+  if (existsSync(absolute)) return realpathSync(absolute)
+  const folder = dirname(absolute)
+  return existsSync(folder) ? join(realpathSync(folder), basename(absolute)) : absolute
+}
+
+/** A file of no bytes is what a process leaves that was killed while it made its store. */
+function isAbsent(path: string): boolean {
+  return !existsSync(path) || (statSync(path).isFile() && statSync(path).size === 0 && !existsSync(`${path}-wal`))
+}
+
+function refuseForeignFile(path: string): void {
+  const refuse = (why: string, cause?: unknown): never => {
+    throw new CoreError('CC_ERR_NOT_A_STORE', { location: path, why }, { cause })
+  }
+  if (!statSync(path).isFile()) refuse('it is not a file')
+  let connection: SqliteConnection | undefined
+  try {
+    connection = openReadOnly(path)
+    const mark = connection.value('pragma application_id')
+    if (mark === applicationId) return
+    if (mark !== 0 || connection.value('select count(*) from sqlite_master') !== 0) refuse('another program made it')
+  } catch (error) {
+    if (isNotADatabase(error)) refuse('it is no SQLite database', error)
+    if (cannotOpen(error)) refuse('it cannot be opened', error)
+    throw error
+  } finally {
+    connection?.close()
+  }
+}
+
+/** A file on a medium that cannot be written has no log to follow, and is read as it stands. */
+function openReadOnly(path: string): SqliteConnection {
+  const connection = new SqliteConnection(path, { readOnly: true })
+  try {
+    connection.value('pragma schema_version')
+    return connection
+  } catch (error) {
+    connection.close()
+    if (!cannotOpen(error) || existsSync(`${path}-wal`)) throw error
+    return new SqliteConnection(`${pathToFileURL(path).href}?immutable=1`, { readOnly: true })
+  }
+}
+
+/** Sets what a commit needs to survive a power failure, and reads back that it holds. */
+function makeDurable(connection: SqliteConnection, path: string): void {
+  const expect = (setting: string, asked: string, expected: string | number) => {
+    connection.script(`pragma ${setting} = ${asked}`)
+    const value = connection.value(`pragma ${setting}`)
+    if (value !== expected) {
+      throw new CoreError('CC_ERR_DURABILITY', { location: path, setting, value: String(value) })
+    }
+  }
+  expect('journal_mode', 'wal', 'wal')
+  expect('synchronous', 'full', 2)
+  connection.script(`pragma application_id = ${applicationId}`)
+  connection.script(`pragma wal_autocheckpoint = ${checkpointPages}`)
+  connection.script(`pragma journal_size_limit = ${keptLogBytes}`)
+}
+
+/** Pages of the log at which it is moved into the file: 16 MiB. Fewer pages cost throughput, more cost a longer pause. */
+const checkpointPages = 4000
+/** What the log may keep of the disk once it has been moved into the file. */
+const keptLogBytes = 67_108_864
+
+function refuseWhenTaken(connection: SqliteConnection, epoch: number, path: string): void {
+  if (connection.value('select epoch from meta where id = 1') !== epoch) {
+    throw new CoreError('CC_ERR_STORE_LOST', { location: path })
+  }
+}
+
+function describeHolder(path: string): string {
+  let connection: SqliteConnection | undefined
+  try {
+    connection = new SqliteConnection(path, { readOnly: true })
+    return describeLease(connection)
+  } catch {
+    return 'another program'
+  } finally {
+    connection?.close()
+  }
+}

@@ -1,0 +1,64 @@
+import type { Payload } from '../domain/instance.ts'
+import type { Reader, SqlValue, Transaction } from './backend.ts'
+import { aliased, insertInto, type Nullable, orNull, withoutNulls } from './rows.ts'
+
+export const insertPayloadSql = insertInto('payloads', [
+  'payload_id',
+  'instance_id',
+  'kind',
+  'text',
+  'salt',
+  'erased_at_ms',
+])
+
+export function payloadValues({ payloadId, instanceId, kind, text, salt, erasedAtMs }: Payload): SqlValue[] {
+  return [payloadId, instanceId, kind, orNull(text), orNull(salt), orNull(erasedAtMs)]
+}
+
+export async function insertPayload(tx: Transaction, payload: Payload): Promise<void> {
+  await tx.execute(insertPayloadSql, payloadValues(payload))
+}
+
+const payloadColumns = aliased({
+  payloadId: 'payload_id',
+  instanceId: 'instance_id',
+  kind: 'kind',
+  text: 'text',
+  salt: 'salt',
+  erasedAtMs: 'erased_at_ms',
+})
+
+export async function readPayload(reader: Reader, instanceId: string, payloadId: string): Promise<Payload | undefined> {
+  const [row] = await reader.query<Nullable<Payload>>(
+    `select ${payloadColumns} from payloads where instance_id = $1 and payload_id = $2`,
+    [instanceId, payloadId],
+  )
+  return row && withoutNulls<Payload>(row)
+}
+
+/** The named payloads of one instance, by their ids; one that is not there is absent. */
+export async function readPayloads(
+  reader: Reader,
+  instanceId: string,
+  payloadIds: readonly string[],
+): Promise<ReadonlyMap<string, Payload>> {
+  const found = new Map<string, Payload>()
+  for (const payloadId of payloadIds) {
+    const payload = await readPayload(reader, instanceId, payloadId)
+    if (payload) found.set(payloadId, payload)
+  }
+  return found
+}
+
+/** Removes text and salt for good. The one change that the table lets through; false when it was erased before. */
+export async function erasePayload(
+  tx: Transaction,
+  { instanceId, payloadId, nowMs }: { instanceId: string; payloadId: string; nowMs: number },
+): Promise<boolean> {
+  const changed = await tx.execute(
+    `update payloads set text = null, salt = null, erased_at_ms = $3
+      where instance_id = $1 and payload_id = $2 and erased_at_ms is null`,
+    [instanceId, payloadId, nowMs],
+  )
+  return changed === 1
+}

@@ -1,0 +1,80 @@
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import type { SqlValue } from './backend.ts'
+
+/** Marks a file as ours: "CCor" in `pragma application_id`. */
+export const applicationId = 0x43436f72
+
+/** How long SQLite itself waits for a lock. It blocks the event loop meanwhile, so longer waits are ours and asynchronous. */
+const busyTimeoutMs = 50
+
+/** A bound on the statements one connection keeps prepared; the texts of this program are far fewer. */
+const maxStatements = 500
+
+/** Result codes of SQLite that callers tell apart (https://sqlite.org/rescode.html); extended codes carry them below. */
+export const sqliteBusy = 5
+const sqliteNotADatabase = 26
+const sqliteCannotOpen = 14
+
+/** One connection to a SQLite file. Every call is synchronous: it has happened when it returns. */
+export class SqliteConnection {
+  private readonly database: DatabaseSync
+  private readonly statements = new Map<string, StatementSync>()
+
+  constructor(path: string, options: { readonly readOnly: boolean }) {
+    this.database = new DatabaseSync(path, { readOnly: options.readOnly, timeout: busyTimeoutMs })
+  }
+
+  query<R extends object>(sql: string, params: readonly SqlValue[] = []): R[] {
+    return this.statement(sql).all(...params) as R[]
+  }
+
+  execute(sql: string, params: readonly SqlValue[] = []): number {
+    return Number(this.statement(sql).run(...params).changes)
+  }
+
+  /** Runs a text of several statements. */
+  script(sql: string): void {
+    this.database.exec(sql)
+  }
+
+  /** The value of a pragma, or of whatever a statement of one row and column answers. */
+  value(sql: string): SqlValue {
+    const [row] = this.query<Record<string, SqlValue>>(sql)
+    return row ? (Object.values(row)[0] ?? null) : null
+  }
+
+  get isTransaction(): boolean {
+    return this.database.isTransaction
+  }
+
+  close(): void {
+    this.statements.clear()
+    if (this.database.isOpen) this.database.close()
+  }
+
+  private statement(sql: string): StatementSync {
+    const known = this.statements.get(sql)
+    if (known) return known
+    // `$1` is a name to SQLite, `?1` a position; statements are written with `$1` for both databases.
+    const statement = this.database.prepare(sql.replaceAll(/\$(\d+)/g, '?$1'))
+    if (this.statements.size >= maxStatements) this.statements.clear()
+    this.statements.set(sql, statement)
+    return statement
+  }
+}
+
+/** The primary result code of a SQLite error; undefined for any other error. */
+export function sqliteCode(error: unknown): number | undefined {
+  const code = (error as { errcode?: unknown } | undefined)?.errcode
+  return typeof code === 'number' ? code & 0xff : undefined
+}
+
+/** True when the file could not be read as a database at all. */
+export function isNotADatabase(error: unknown): boolean {
+  return sqliteCode(error) === sqliteNotADatabase
+}
+
+/** True when the file, or what has to stand beside it, could not be opened. */
+export function cannotOpen(error: unknown): boolean {
+  return sqliteCode(error) === sqliteCannotOpen
+}

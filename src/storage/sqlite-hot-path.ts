@@ -1,0 +1,129 @@
+import type { AuditEvent } from '../domain/audit.ts'
+import { randomHex } from '../domain/identity.ts'
+import type { Checkpoint, Payload, Work } from '../domain/instance.ts'
+import { insertEventSql, eventValues } from './audit.ts'
+import type { Reader } from './backend.ts'
+import { checkpointValues, insertCheckpointSql } from './checkpoints.ts'
+import type { ClaimRequest, HotPath, StepCommit, StepCommitResult } from './hot-path.ts'
+import { endInstanceSql, endingValues } from './instances.ts'
+import { insertPayloadSql, payloadValues } from './payloads.ts'
+import { type SqliteConnection, sqliteCode } from './sqlite-connection.ts'
+import type { SqliteWriter } from './sqlite-writer.ts'
+import { insertTaskSql, newTaskValues } from './tasks.ts'
+import { toWork, workColumns, type WorkRow } from './work.ts'
+
+/** SQLite's result codes for data that a table refuses: constraint, type, size. Nothing is wrong with the store. */
+const refusedData: ReadonlySet<number | undefined> = new Set([18, 19, 20])
+
+const fenceSql = `instance_id = $1 and token = $2 and step_no = $3 and run = $4 and audit_seq = $5 and state = 'claimed'`
+
+const giveBack = `token = null, claimed_by = null, claimed_at_ms = null`
+
+const updates = {
+  step: `update work set step = $6, run = $7, attempt = 0, step_no = $8, audit_seq = $9, audit_head = $10
+    where ${fenceSql}`,
+  release: `update work set step = $6, run = $7, step_no = $8, audit_seq = $9, audit_head = coalesce($10, audit_head),
+      attempt = $11, state = 'ready', ${giveBack}
+    where ${fenceSql}`,
+  sleep: `update work set audit_seq = $6, audit_head = $7, attempt = $8, due_ms = $9, state = 'sleeping', ${giveBack}
+    where ${fenceSql}`,
+  stay: `update work set audit_seq = $6, audit_head = $7 where ${fenceSql}`,
+  end: `delete from work where ${fenceSql}`,
+} as const
+
+/** Claim and step commit on SQLite: plain statements in the shared transaction, which no network makes dear. */
+export class SqliteHotPath implements HotPath {
+  private readonly writer: SqliteWriter
+  private readonly read: <T>(body: (reader: Reader) => Promise<T>) => Promise<T>
+
+  constructor(writer: SqliteWriter, read: <T>(body: (reader: Reader) => Promise<T>) => Promise<T>) {
+    this.writer = writer
+    this.read = read
+  }
+
+  async anyReady(): Promise<boolean> {
+    return await this.read(async (reader) => {
+      const rows = await reader.query(`select 1 from work where state = 'ready' limit 1`)
+      return rows.length > 0
+    })
+  }
+
+  claim(request: ClaimRequest): Promise<Work[]> {
+    return this.writer.run((connection) => claimReady(connection, request), { now: true })
+  }
+
+  commitSteps(commits: readonly StepCommit[]): Promise<StepCommitResult[]> {
+    return this.writer.run((connection) => commits.map((commit) => commitMember(connection, commit)), { now: true })
+  }
+}
+
+function claimReady(connection: SqliteConnection, { limit, claimedBy, nowMs }: ClaimRequest): Work[] {
+  const ready = connection.query<{ id: string }>(
+    `select instance_id as "id" from work where state = 'ready' order by priority desc, instance_id limit $1`,
+    [limit],
+  )
+  return ready.map(({ id }) => {
+    const [row] = connection.query<WorkRow>(
+      `update work set state = 'claimed', token = $2, claimed_by = $3, claimed_at_ms = $4
+        where instance_id = $1 returning ${workColumns}`,
+      [id, randomHex(16), claimedBy, nowMs],
+    )
+    return toWork(row!)
+  })
+}
+
+function commitMember(connection: SqliteConnection, commit: StepCommit): StepCommitResult {
+  connection.execute('savepoint step')
+  try {
+    const isHeld = moveWork(connection, commit)
+    if (isHeld) writeStep(connection, commit)
+    connection.execute('release step')
+    return { kind: isHeld ? 'committed' : 'fenced' }
+  } catch (error) {
+    if (!connection.isTransaction || !refusedData.has(sqliteCode(error))) throw error
+    connection.execute('rollback to step')
+    connection.execute('release step')
+    return { kind: 'poisoned', error: error as Error }
+  }
+}
+
+function writeStep(connection: SqliteConnection, { payloads, checkpoint, events, next }: StepCommit): void {
+  for (const payload of payloads) insertPayload(connection, payload)
+  if (checkpoint) insertCheckpoint(connection, checkpoint)
+  for (const event of events) insertEvent(connection, event)
+  if (next.to !== 'end') return
+  connection.execute(endInstanceSql, endingValues(next.ending))
+  for (const task of next.tasks) connection.execute(insertTaskSql, newTaskValues(task))
+}
+
+function insertPayload(connection: SqliteConnection, payload: Payload): void {
+  connection.execute(insertPayloadSql, payloadValues(payload))
+}
+
+function insertCheckpoint(connection: SqliteConnection, checkpoint: Checkpoint): void {
+  connection.execute(insertCheckpointSql, checkpointValues(checkpoint))
+}
+
+function insertEvent(connection: SqliteConnection, event: AuditEvent): void {
+  connection.execute(insertEventSql, eventValues(event))
+}
+
+/** True when the work row was as the fence says, and now is as the commit says. */
+function moveWork(connection: SqliteConnection, { instanceId, fence, next, checkpoint, events }: StepCommit): boolean {
+  const held = [instanceId, fence.token, fence.stepNo, fence.run, fence.auditSeq]
+  const last = events.at(-1)
+  const head = [last?.seq ?? fence.auditSeq, last?.hash ?? null]
+  const stepNo = fence.stepNo + (checkpoint ? 1 : 0)
+  switch (next.to) {
+    case 'step':
+      return connection.execute(updates.step, [...held, next.step, next.run, stepNo, ...head]) === 1
+    case 'release':
+      return connection.execute(updates.release, [...held, next.step, next.run, stepNo, ...head, next.attempt]) === 1
+    case 'sleep':
+      return connection.execute(updates.sleep, [...held, ...head, next.attempt, next.dueMs]) === 1
+    case 'stay':
+      return connection.execute(updates.stay, [...held, ...head]) === 1
+    case 'end':
+      return connection.execute(updates.end, held) === 1
+  }
+}

@@ -1,0 +1,179 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { CoreError } from '../errors.ts'
+import { CommitUnknownError } from './backend.ts'
+import { type SqliteConnection, sqliteBusy, sqliteCode } from './sqlite-connection.ts'
+
+/** Called around COMMIT: before it (throwing means that nothing was written) and after it (throwing loses the answer). */
+export interface CommitProbe {
+  readonly before?: () => void
+  readonly after?: () => void
+}
+
+interface Member {
+  readonly body: (connection: SqliteConnection) => unknown
+  readonly resolve: (value: unknown) => void
+  readonly reject: (error: unknown) => void
+}
+
+type Outcome = { readonly value: unknown } | { readonly error: unknown }
+
+/** At most this many bodies share one commit. */
+const maxGroup = 256
+
+/** How long a foreign lock on the file is waited for, in all and between two tries. */
+const maxWaitMs = 10_000
+const waitMs = 20
+
+/**
+ * The one writer of a SQLite file. Everything that wants to write queues here, and whatever has gathered goes through one
+ * BEGIN IMMEDIATE … COMMIT, each body in a savepoint of its own, so that one fsync serves them all. Callers hear of the
+ * outcome only after COMMIT.
+ */
+export class SqliteWriter {
+  private queue: Member[] = []
+  private flushing: Promise<void> | undefined
+  private scheduled = false
+  private closed = false
+  private readonly connection: SqliteConnection
+  private readonly location: string
+  private readonly probe: CommitProbe
+  /** Checked first in every transaction: throws when this process may not write any more. */
+  private readonly fence: (connection: SqliteConnection) => void
+
+  constructor(
+    connection: SqliteConnection,
+    options: {
+      readonly location: string
+      readonly fence: (connection: SqliteConnection) => void
+      readonly probe: CommitProbe | undefined
+    },
+  ) {
+    this.connection = connection
+    this.location = options.location
+    this.fence = options.fence
+    this.probe = options.probe ?? {}
+  }
+
+  /**
+   * Runs the body in the next group. A body may be asynchronous, and must wait for nothing but its own statements.
+   * `now`: the caller has gathered its group already, so the commit starts in this very turn if the writer is free.
+   */
+  run<T>(body: (connection: SqliteConnection) => T | Promise<T>, { now = false } = {}): Promise<T> {
+    if (this.closed) return Promise.reject(new CoreError('CC_ERR_CLOSED'))
+    return new Promise<T>((resolve, reject) => {
+      this.queue.push({ body, resolve: resolve as Member['resolve'], reject })
+      if (now && !this.flushing) this.flush()
+      else this.schedule()
+    })
+  }
+
+  /** Refuses what comes from now on, and resolves when what came before is done. */
+  async close(): Promise<void> {
+    this.closed = true
+    while (this.queue.length > 0 || this.flushing) {
+      if (!this.flushing) this.flush()
+      await this.flushing
+    }
+  }
+
+  /** A turn of the event loop between two groups, and not a microtask: who writes in a tight loop must not starve the rest. */
+  private schedule(): void {
+    if (this.scheduled || this.flushing) return
+    this.scheduled = true
+    setImmediate(() => {
+      this.scheduled = false
+      if (!this.flushing && this.queue.length > 0) this.flush()
+    })
+  }
+
+  private flush(): void {
+    this.flushing = this.commitNext(this.queue.splice(0, maxGroup)).finally(() => {
+      this.flushing = undefined
+      if (this.queue.length > 0) this.schedule()
+    })
+  }
+
+  private async commitNext(group: readonly Member[]): Promise<void> {
+    try {
+      const outcomes = await this.commitGroup(group)
+      for (const [index, member] of group.entries()) answer(member, outcomes[index]!)
+    } catch (error) {
+      for (const member of group) member.reject(error)
+    }
+  }
+
+  /** Rejects when nothing was written, or with `CommitUnknownError`; otherwise everything in the outcomes has happened. */
+  private async commitGroup(group: readonly Member[]): Promise<Outcome[]> {
+    const { connection } = this
+    await this.begin()
+    let isSent = false
+    try {
+      this.fence(connection)
+      const outcomes: Outcome[] = []
+      for (const member of group) {
+        const outcome = this.runMember(member)
+        outcomes.push(outcome instanceof Promise ? await outcome : outcome)
+      }
+      this.probe.before?.()
+      isSent = true
+      connection.execute('commit')
+      this.probe.after?.()
+      return outcomes
+    } catch (error) {
+      // Some errors end the transaction by themselves, others leave it open: only the database knows which.
+      if (connection.isTransaction) connection.execute('rollback')
+      else if (isSent) throw new CommitUnknownError('the answer to COMMIT was lost', { cause: error })
+      throw error
+    }
+  }
+
+  private async begin(): Promise<void> {
+    for (let waitedMs = 0; ; waitedMs += waitMs) {
+      try {
+        this.connection.execute('begin immediate')
+        return
+      } catch (error) {
+        if (sqliteCode(error) !== sqliteBusy) throw error
+        if (waitedMs >= maxWaitMs) {
+          throw new CoreError('CC_ERR_STORE_BUSY', { location: this.location, waitedMs }, { cause: error })
+        }
+      }
+      await delay(waitMs)
+    }
+  }
+
+  private runMember({ body }: Member): Outcome | Promise<Outcome> {
+    const { connection } = this
+    connection.execute('savepoint member')
+    try {
+      const value = body(connection)
+      if (value instanceof Promise) {
+        return value.then(
+          (settled) => this.keep(settled),
+          (error: unknown) => this.undo(error),
+        )
+      }
+      return this.keep(value)
+    } catch (error) {
+      return this.undo(error)
+    }
+  }
+
+  private keep(value: unknown): Outcome {
+    this.connection.execute('release member')
+    return { value }
+  }
+
+  private undo(error: unknown): Outcome {
+    // Without a transaction the others' work is gone too: the group fails as a whole and may be sent again.
+    if (!this.connection.isTransaction) throw error
+    this.connection.execute('rollback to member')
+    this.connection.execute('release member')
+    return { error }
+  }
+}
+
+function answer(member: Member, outcome: Outcome): void {
+  if ('error' in outcome) member.reject(outcome.error)
+  else member.resolve(outcome.value)
+}
