@@ -133,17 +133,17 @@ export const catalogue = {
     says: '{actor} may not decide task {taskId}: {because}.',
     remedy: 'Ask another person to decide it.',
   },
-  CC_ERR_INTERRUPTED: {
-    exit: 130,
-    status: 503,
-    says: 'The command was interrupted.',
-    remedy: 'What was recorded until then stays; a case under way goes on with the next command that runs cases.',
-  },
   CC_ERR_INPUT: {
     exit: 2,
     status: 422,
     says: 'The {what} cannot be stored: {why}.',
     remedy: 'Send plain JSON: texts without NUL, finite numbers, lists and objects.',
+  },
+  CC_ERR_INTERRUPTED: {
+    exit: 130,
+    status: 503,
+    says: 'The command was interrupted.',
+    remedy: 'What was recorded until then stays; a case under way goes on with the next command that runs cases.',
   },
   CC_ERR_JSON_BOM: {
     exit: 2,

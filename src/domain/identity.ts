@@ -13,5 +13,18 @@ export function newId(nowMs: number): string {
 
 /** Random bytes as lower-case hex: claim tokens (16 bytes) and payload salts (16 bytes). */
 export function randomHex(bytes: number): string {
-  return randomBytes(bytes).toString('hex')
+  if (taken + bytes > drawn.length) {
+    drawn = randomBytes(Math.max(drawBytes, bytes))
+    taken = 0
+  }
+  const hex = drawn.toString('hex', taken, taken + bytes)
+  // What was handed out does not stay behind: a salt must be gone once its payload is erased.
+  drawn.fill(0, taken, taken + bytes)
+  taken += bytes
+  return hex
 }
+
+/** Random bytes are drawn in large portions, since a draw costs as much as everything else that a step hashes. */
+const drawBytes = 4096
+let drawn = Buffer.alloc(0)
+let taken = 0

@@ -216,6 +216,7 @@ export class Coordinator extends StoreReader implements Core {
   private announce(instanceId: string, event: string): void {
     this.engine.report({ instanceId, step: undefined, event, detail: undefined })
     this.engine.wake.emit('instance', instanceId)
+    this.engine.wake.emitRest(instanceId)
   }
 }
 
@@ -228,7 +229,7 @@ function checkReason(reason: string, what: string): void {
   if (typeof reason !== 'string' || reason.trim() === '') throw new CoreError('CC_ERR_REASON', { what })
 }
 
-/** Until the case has ended or is held: each commit that changes it is a reason to look, and nothing else is. */
+/** Until the case has ended or is held. The store is read once at the start and once for each hint, never polled. */
 async function waitUntilRest(
   reader: StoreReader,
   { wake, clock }: { wake: Engine['wake']; clock: Clock },
@@ -236,9 +237,7 @@ async function waitUntilRest(
   { timeoutMs, signal }: { timeoutMs?: number; signal?: AbortSignal },
 ): Promise<CaseView> {
   let changed = Promise.withResolvers<void>()
-  const unsubscribe = wake.on('instance', (id) => {
-    if (id === instanceId) changed.resolve()
-  })
+  const unsubscribe = wake.onRest(instanceId, () => changed.resolve())
   const cutShort = Promise.withResolvers<never>()
   cutShort.promise.catch(() => {})
   const cancelTimeout =

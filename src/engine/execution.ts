@@ -251,7 +251,10 @@ class Execution {
     const { next } = commit
     if (next.to === 'stay') return true
     if (next.to === 'sleep') engine.wake.emit('timer', next.dueMs)
-    if (next.to === 'end') for (const task of next.tasks) engine.wake.emit('timer', task.dueMs)
+    if (next.to === 'end') {
+      engine.wake.emitRest(instanceId)
+      for (const task of next.tasks) engine.wake.emit('timer', task.dueMs)
+    }
     if (next.to !== 'step') return false
     this.position = { step: next.step, run: next.run, attempt: 0, stepNo: this.position.stepNo + 1 }
     return true

@@ -53,7 +53,7 @@ export class Worker {
       this.nudged = false
       const free = this.options.concurrency - this.inFlight.size
       const claimed: readonly Work[] = free === 0 ? [] : await this.claim(free, isLikely)
-      isLikely = free > 0 && claimed.length === free
+      if (free > 0) isLikely = claimed.length === free
       for (const work of claimed) this.launch(work)
       if (free === 0 || claimed.length < free) await this.idle()
     }

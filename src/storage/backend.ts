@@ -33,7 +33,10 @@ export interface Backend {
   readonly location: string
   /** Claiming and committing, whose best statements differ in kind between the databases. */
   readonly hotPath: HotPath
-  /** Runs the body in one transaction and resolves after COMMIT; whatever it throws rolls back and rejects. */
+  /**
+   * Runs the body in one transaction and resolves after COMMIT; whatever it throws rolls back and rejects. The body may be
+   * run more than once (when what it shares a commit with fails, or after a deadlock), so it changes nothing but rows.
+   */
   transaction<T>(body: (tx: Transaction) => Promise<T>): Promise<T>
   /** Runs the body on one consistent snapshot, on a connection of its own that cannot write. */
   read<T>(body: (reader: Reader) => Promise<T>): Promise<T>

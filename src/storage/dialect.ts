@@ -34,6 +34,8 @@ export const sqliteDialect: Dialect = {
   appendOnly: ({ table, keys, exceptUpdate }) => {
     const exists = keys.map((columns) => {
       const same = columns.map((column) => `${column} = new.${column}`).join(' and ')
+      // A number that the database is to choose is -1 here; only one that was given can be taken.
+      if (columns[0] === 'entry') return `new.entry > 0 and exists (select 1 from ${table} where ${same})`
       return `exists (select 1 from ${table} where ${same})`
     })
     const when = exceptUpdate === undefined ? '' : ` when not (${exceptUpdate})`
@@ -42,7 +44,7 @@ export const sqliteDialect: Dialect = {
   begin select raise(abort, '${table} is append-only: no row is removed'); end;
 create trigger ${table}_keeps_values before update on ${table}${when}
   begin select raise(abort, '${table} is append-only: no row is changed'); end;
-create trigger ${table}_replaces_nothing before insert on ${table} when ${exists.join('\n  or ')}
+create trigger ${table}_replaces_nothing before insert on ${table} when ${exists.map((condition) => `(${condition})`).join('\n  or ')}
   begin select raise(abort, '${table} is append-only: no row is replaced'); end;`
   },
 }

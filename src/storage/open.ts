@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { CoreError } from '../errors.ts'
-import type { Backend } from './backend.ts'
+import type { Backend, SqlValue } from './backend.ts'
 import { releaseLease, takeLease } from './lease.ts'
 import { describeLease, holdLock } from './lock.ts'
 import { insertMeta } from './meta.ts'
@@ -48,7 +48,7 @@ export async function openStore(options: OpenOptions): Promise<Opened> {
       connection,
       epoch,
       probe: options.probe,
-      fence: (writing) => refuseWhenTaken(writing, epoch, path),
+      fence: storeFence(epoch, path),
       beforeClose: (tx) => releaseLease(tx, epoch),
       onClose: () => lock.release(),
     })
@@ -150,16 +150,26 @@ function makeDurable(connection: SqliteConnection, path: string): void {
   connection.script(`pragma application_id = ${applicationId}`)
   connection.script(`pragma wal_autocheckpoint = ${checkpointPages}`)
   connection.script(`pragma journal_size_limit = ${keptLogBytes}`)
+  connection.script(`pragma cache_size = ${-cacheKibibytes}`)
 }
 
 /** Pages of the log at which it is moved into the file: 16 MiB. Fewer pages cost throughput, more cost a longer pause. */
 const checkpointPages = 4000
+/** Pages that the writer keeps at hand. */
+const cacheKibibytes = 32_768
 /** What the log may keep of the disk once it has been moved into the file. */
 const keptLogBytes = 67_108_864
 
-function refuseWhenTaken(connection: SqliteConnection, epoch: number, path: string): void {
-  if (connection.value('select epoch from meta where id = 1') !== epoch) {
-    throw new CoreError('CC_ERR_STORE_LOST', { location: path })
+/** The check that this process still holds the store: the epoch is read again whenever another connection has written. */
+function storeFence(epoch: number, path: string): (connection: SqliteConnection) => void {
+  let checkedVersion: SqlValue = null
+  return (connection) => {
+    const version = connection.value('pragma data_version')
+    if (version === checkedVersion) return
+    if (connection.value('select epoch from meta where id = 1') !== epoch) {
+      throw new CoreError('CC_ERR_STORE_LOST', { location: path })
+    }
+    checkedVersion = version
   }
 }
 

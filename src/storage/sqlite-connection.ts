@@ -19,6 +19,8 @@ const sqliteCannotOpen = 14
 export class SqliteConnection {
   private readonly database: DatabaseSync
   private readonly statements = new Map<string, StatementSync>()
+  /** Statements run by `execute`, so that a caller can see whether there were any. */
+  writes = 0
 
   constructor(path: string, options: { readonly readOnly: boolean }) {
     this.database = new DatabaseSync(path, { readOnly: options.readOnly, timeout: busyTimeoutMs })
@@ -29,6 +31,7 @@ export class SqliteConnection {
   }
 
   execute(sql: string, params: readonly SqlValue[] = []): number {
+    this.writes += 1
     return Number(this.statement(sql).run(...params).changes)
   }
 

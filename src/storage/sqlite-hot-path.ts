@@ -52,8 +52,15 @@ export class SqliteHotPath implements HotPath {
     return this.writer.run((connection) => claimReady(connection, request), { now: true })
   }
 
-  commitSteps(commits: readonly StepCommit[]): Promise<StepCommitResult[]> {
-    return this.writer.run((connection) => commits.map((commit) => commitMember(connection, commit)), { now: true })
+  async commitSteps(commits: readonly StepCommit[]): Promise<StepCommitResult[]> {
+    try {
+      return await this.writer.run((connection) => commits.map((commit) => commitPlainly(connection, commit)), {
+        now: true,
+      })
+    } catch (error) {
+      if (!refusedData.has(sqliteCode(error))) throw error
+      return await this.writer.run((connection) => commits.map((commit) => commitApart(connection, commit)))
+    }
   }
 }
 
@@ -72,13 +79,19 @@ function claimReady(connection: SqliteConnection, { limit, claimedBy, nowMs }: C
   })
 }
 
-function commitMember(connection: SqliteConnection, commit: StepCommit): StepCommitResult {
+function commitPlainly(connection: SqliteConnection, commit: StepCommit): StepCommitResult {
+  if (!moveWork(connection, commit)) return { kind: 'fenced' }
+  writeStep(connection, commit)
+  return { kind: 'committed' }
+}
+
+/** Each member in a savepoint of its own, once one of the batch is known to be poisoned. */
+function commitApart(connection: SqliteConnection, commit: StepCommit): StepCommitResult {
   connection.execute('savepoint step')
   try {
-    const isHeld = moveWork(connection, commit)
-    if (isHeld) writeStep(connection, commit)
+    const result = commitPlainly(connection, commit)
     connection.execute('release step')
-    return { kind: isHeld ? 'committed' : 'fenced' }
+    return result
   } catch (error) {
     if (!connection.isTransaction || !refusedData.has(sqliteCode(error))) throw error
     connection.execute('rollback to step')
