@@ -114,21 +114,26 @@ export function commitPayload(saltHex: string, text: string): string {
   return hash('sha256', bytes)
 }
 
+/** A row before it was written, or as it was read back: absent is undefined in the one and null in the other. */
+type Recorded<T> = {
+  readonly [K in keyof T]: undefined extends T[K] ? T[K] | null : T[K] extends string ? string : T[K]
+}
+
 /**
  * SHA-256("cc/checkpoint/v1\n" ‖ canonical JSON of the row by its column names), absent columns left out. `entry`, the
  * row's place in the table, is not part of it.
  */
-export function checkpointDigest(checkpoint: Checkpoint): string {
+export function checkpointDigest(checkpoint: Recorded<Checkpoint>): string {
   const row = canonicalEnvelope({
     attempts: checkpoint.attempts,
     ended_at_ms: checkpoint.endedAtMs,
-    error_code: checkpoint.errorCode,
-    input_tokens: checkpoint.inputTokens,
+    error_code: checkpoint.errorCode ?? undefined,
+    input_tokens: checkpoint.inputTokens ?? undefined,
     instance_id: checkpoint.instanceId,
-    model: checkpoint.model,
+    model: checkpoint.model ?? undefined,
     output_commitment: checkpoint.outputCommitment,
     output_payload_id: checkpoint.outputPayloadId,
-    output_tokens: checkpoint.outputTokens,
+    output_tokens: checkpoint.outputTokens ?? undefined,
     primitive: checkpoint.primitive,
     route: checkpoint.route,
     run: checkpoint.run,

@@ -1,6 +1,6 @@
 import { type AuditEventType, type ChainHead, commitPayload, checkpointDigest, type PayloadReference } from './audit.ts'
 import { ChainCheck, type Envelope, fault, type RecordFinding, type StoredEvent } from './chain.ts'
-import type { Checkpoint, InstanceStatus } from './instance.ts'
+import type { InstanceStatus } from './instance.ts'
 import type { TaskStatus } from './task.ts'
 
 /** What the tables of the coordinator state about an instance and its chain states too. */
@@ -149,7 +149,7 @@ export class RecordCheck {
     }
     this.missCheckpoints(row.stepNo)
     this.stepNo = row.stepNo
-    if (digestOf(row) !== mark.digest) {
+    if (checkpointDigest(row) !== mark.digest) {
       const detail = `event ${mark.seq} commits to another checkpoint ${row.stepNo}`
       return this.report(fault(mark.seq, 'checkpoint_differs', 'checkpoints', detail))
     }
@@ -311,17 +311,6 @@ function headOf(instance: StoredInstance) {
   return workAuditSeq === null || workAuditHead === null
     ? ({ table: 'instances', seq: instance.auditSeq, hash: instance.auditHead } as const)
     : ({ table: 'work', seq: workAuditSeq, hash: workAuditHead } as const)
-}
-
-function digestOf(row: StoredCheckpoint): string {
-  return checkpointDigest({
-    ...row,
-    status: row.status as Checkpoint['status'],
-    errorCode: row.errorCode ?? undefined,
-    model: row.model ?? undefined,
-    inputTokens: row.inputTokens ?? undefined,
-    outputTokens: row.outputTokens ?? undefined,
-  })
 }
 
 /** Digits of either case stand for the same bytes, so a salt that was changed in its case alone is found here. */

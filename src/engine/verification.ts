@@ -16,6 +16,7 @@ import {
 } from '../storage/verification.ts'
 import type { VerifyFinding, VerifyProgress, VerifyReport } from './core.ts'
 import { compareText, RecordRows } from './record-rows.ts'
+import { shareOut, verifyInThread } from './verification-threads.ts'
 
 export interface VerifyOptions {
   /** Only this instance. */
@@ -42,62 +43,136 @@ export const cannotShow: readonly string[] = [
 
 /**
  * Checks the record from the stored rows alone: each chain, and everything that hangs on it. Instances are independent of
- * each other, so each batch has a snapshot of its own and a store may go on working meanwhile. Memory holds a page of
- * rows per table and, for the one instance at hand, what its events commit to.
+ * each other, so each batch has a snapshot of its own, a store may go on working meanwhile, and a large store is shared
+ * out among threads. Memory holds a page of rows per table and, for the one instance at hand, what its events commit to.
  */
 export async function verifyStore(backend: Backend, options: VerifyOptions = {}): Promise<VerifyReport> {
   const startedAt = performance.now()
-  const verification = new Verification(backend, options)
-  await verification.run()
-  return { ...verification.report(), elapsedMs: Math.round(performance.now() - startedAt) }
+  const { instanceId, findingsLimit = defaultFindingsLimit, onProgress } = options
+  const simulated = (await backend.read(readMeta)).simulated === true
+  const parts =
+    instanceId === undefined
+      ? await verifyAll(backend, simulated, findingsLimit, onProgress)
+      : [await verifyRange(backend, { only: instanceId }, { simulated, findingsLimit })]
+  const { head, ...whole } = joinParts(parts)
+  if (instanceId !== undefined && whole.instances === 0 && whole.valid) {
+    throw new CoreError('CC_ERR_UNKNOWN_CASE', { instanceId })
+  }
+  return {
+    ...whole,
+    head: instanceId === undefined ? undefined : head,
+    findings: whole.findings.slice(0, findingsLimit),
+    simulated,
+    cannotShow,
+    elapsedMs: Math.round(performance.now() - startedAt),
+  }
+}
+
+async function verifyAll(
+  backend: Backend,
+  simulated: boolean,
+  findingsLimit: number,
+  onProgress: VerifyOptions['onProgress'],
+): Promise<VerifyPart[]> {
+  const ranges = await shareOut(backend)
+  const done = ranges.map(() => ({ instances: 0, events: 0 }))
+  const each = ranges.map((range, index) => {
+    const options: RangeOptions = {
+      simulated,
+      findingsLimit,
+      onProgress: (progress) => {
+        done[index] = progress
+        onProgress?.({ instances: sum(done, 'instances'), events: sum(done, 'events') })
+      },
+    }
+    return ranges.length === 1
+      ? verifyRange(backend, range, options)
+      : verifyInThread(backend.fileForReaders!, range, options)
+  })
+  return await Promise.all(each)
+}
+
+/** What one range of instances came to. */
+export interface VerifyPart {
+  readonly valid: boolean
+  readonly instances: number
+  readonly events: number
+  readonly checkpoints: number
+  readonly payloads: number
+  readonly erasedPayloads: number
+  readonly findings: readonly VerifyFinding[]
+  readonly head: ChainHead | undefined
+}
+
+export interface RangeOptions {
+  readonly simulated: boolean
+  readonly findingsLimit: number
+  readonly onProgress?: (done: VerifyProgress) => void
+}
+
+/** Checks the instances of one range, batch by batch. */
+export async function verifyRange(backend: Backend, range: InstanceRange, options: RangeOptions): Promise<VerifyPart> {
+  const verification = new Verification(options)
+  if ('only' in range) await backend.read((reader) => verification.checkRange(reader, range))
+  else {
+    let after = range.after
+    for (;;) {
+      const next = await backend.read((reader) => verification.checkBatch(reader, after, range.until))
+      if (next === undefined) break
+      after = next
+      // Others get their turn, on this thread and on this connection.
+      await nextTurn()
+    }
+  }
+  return verification.part()
+}
+
+function joinParts(parts: readonly VerifyPart[]): VerifyPart {
+  return {
+    valid: parts.every(({ valid }) => valid),
+    instances: sum(parts, 'instances'),
+    events: sum(parts, 'events'),
+    checkpoints: sum(parts, 'checkpoints'),
+    payloads: sum(parts, 'payloads'),
+    erasedPayloads: sum(parts, 'erasedPayloads'),
+    findings: parts.flatMap(({ findings }) => findings),
+    head: parts[0]?.head,
+  }
+}
+
+function sum<K extends string>(parts: readonly Readonly<Record<K, number>>[], key: K): number {
+  return parts.reduce((total, part) => total + part[key], 0)
 }
 
 class Verification {
-  private readonly backend: Backend
-  private readonly options: VerifyOptions
+  private readonly options: RangeOptions
   /** Definitions met so far: whether the text has the hash it goes by. One that is not there is not in the map. */
   private readonly definitions = new Map<string, boolean>()
-  private simulated = false
   private readonly counts = { instances: 0, events: 0, checkpoints: 0, payloads: 0, erasedPayloads: 0 }
   private readonly findings: VerifyFinding[] = []
   private isValid = true
   private head: ChainHead | undefined
 
-  constructor(backend: Backend, options: VerifyOptions) {
-    this.backend = backend
+  constructor(options: RangeOptions) {
     this.options = options
   }
 
-  async run(): Promise<void> {
-    const { instanceId } = this.options
-    this.simulated = (await this.backend.read(readMeta)).simulated === true
-    if (instanceId !== undefined) {
-      await this.backend.read((reader) => this.checkRange(reader, { only: instanceId }))
-      if (this.counts.instances === 0 && this.isValid) throw new CoreError('CC_ERR_UNKNOWN_CASE', { instanceId })
-      return
-    }
-    let after: string | undefined
-    do {
-      after = await this.backend.read((reader) => this.checkBatch(reader, after))
-      await nextTurn()
-    } while (after !== undefined)
+  part(): VerifyPart {
+    const { counts, findings, isValid: valid, head } = this
+    return { valid, ...counts, findings, head }
   }
 
-  report(): Omit<VerifyReport, 'elapsedMs'> {
-    const { simulated, counts, findings, isValid: valid, head } = this
-    return { valid, simulated, ...counts, head, findings, cannotShow }
-  }
-
-  /** Returns the last instance of the batch, or undefined when nothing can come after it. */
-  private async checkBatch(reader: Reader, after: string | undefined): Promise<string | undefined> {
-    const instances = await pageInstances(reader, { after, until: undefined }, undefined, batchInstances)
-    const until = instances.length < batchInstances ? undefined : instances.at(-1)!.instanceId
-    await this.checkRange(reader, { after, until })
-    return until
+  /** Returns the last instance of the batch, or undefined when it was the range's last. */
+  async checkBatch(reader: Reader, after: string | undefined, until: string | undefined): Promise<string | undefined> {
+    const instances = await pageInstances(reader, { after, until }, undefined, batchInstances)
+    const isLast = instances.length < batchInstances
+    const end = isLast ? until : instances.at(-1)!.instanceId
+    await this.checkRange(reader, { after, until: end })
+    return isLast ? undefined : end
   }
 
   /** Walks the tables side by side, each in the order of its instances. */
-  private async checkRange(reader: Reader, range: InstanceRange): Promise<void> {
+  async checkRange(reader: Reader, range: InstanceRange): Promise<void> {
     const instances = new RecordRows(reader, range, pageInstances)
     const events = new RecordRows(reader, range, pageEvents)
     const checkpoints = new RecordRows(reader, range, pageCheckpoints)
@@ -111,7 +186,8 @@ class Verification {
       await instances.take(instanceId, (row) => (instance = row))
       if (instance) await this.meetDefinition(reader, instance.definitionHash)
 
-      const { simulated, definitions } = this
+      const { definitions } = this
+      const { simulated } = this.options
       const check = new RecordCheck(instanceId, instance, { simulated, definitions })
       await events.take(instanceId, (row) => check.event(row))
       check.endOfEvents()
@@ -138,10 +214,10 @@ class Verification {
 
   private conclude(instanceId: string, check: RecordCheck): void {
     const finding = check.finish()
-    if (this.options.instanceId !== undefined) this.head = check.head
+    this.head = check.head
     if (!finding) return
     this.isValid = false
-    if (this.findings.length < (this.options.findingsLimit ?? defaultFindingsLimit)) {
+    if (this.findings.length < this.options.findingsLimit) {
       this.findings.push({ instanceId, ...finding })
     }
   }

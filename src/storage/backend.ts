@@ -31,6 +31,8 @@ export interface Backend {
   readonly dialect: Dialect
   /** Where the store is, for people: a path, or a DSN with its password masked. */
   readonly location: string
+  /** The file that another thread may open for reading; unset where the store is not a file. */
+  readonly fileForReaders: string | undefined
   /** Claiming and committing, whose best statements differ in kind between the databases. */
   readonly hotPath: HotPath
   /**

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { systemClock } from '../clock.ts'
 import { CoreError } from '../errors.ts'
 import type { Backend, SqlValue } from './backend.ts'
 import { releaseLease, takeLease } from './lease.ts'
@@ -73,6 +74,23 @@ export async function openStoreForReading(path: string): Promise<Backend> {
     await backend.close()
     throw error
   }
+}
+
+/** Makes a store where there is none, with nothing in it; one that is there is only looked at and brought up to date. */
+export async function initStore(path: string): Promise<{ readonly created: boolean; readonly location: string }> {
+  const { backend, created } = await openStore({ path, nowMs: systemClock.nowMs() })
+  await backend.close()
+  return { created, location: backend.location }
+}
+
+/** Applies the migrations that a store lacks. */
+export async function migrateStore(
+  path: string,
+): Promise<{ readonly applied: readonly number[]; readonly location: string }> {
+  if (isAbsent(settlePath(path))) throw new CoreError('CC_ERR_NO_STORE', { location: path })
+  const { backend, applied } = await openStore({ path, nowMs: systemClock.nowMs() })
+  await backend.close()
+  return { applied, location: backend.location }
 }
 
 async function prepare(connection: SqliteConnection, path: string, { nowMs, url }: OpenOptions) {

@@ -50,6 +50,7 @@ export interface SqliteStore {
 export class SqliteBackend implements Backend {
   readonly dialect = sqliteDialect
   readonly location: string
+  readonly fileForReaders: string
   readonly hotPath: HotPath
   private readonly store: SqliteStore
   private readonly writer: SqliteWriter
@@ -61,6 +62,7 @@ export class SqliteBackend implements Backend {
     const { path, connection, probe, fence } = store
     this.store = store
     this.location = path
+    this.fileForReaders = path
     this.writer = new SqliteWriter(connection, { location: path, probe, fence })
     this.writing = new SqliteTransaction(connection)
     this.readers = new SqliteReaders(() => new SqliteConnection(path, { readOnly: true }))
@@ -96,10 +98,12 @@ export class SqliteBackend implements Backend {
 export class SqliteReadBackend implements Backend {
   readonly dialect = sqliteDialect
   readonly location: string
+  readonly fileForReaders: string
   private readonly readers: SqliteReaders
 
   constructor(path: string, open: () => SqliteConnection) {
     this.location = path
+    this.fileForReaders = path
     this.readers = new SqliteReaders(open)
   }
 
