@@ -10,6 +10,7 @@ export { CoreError, type ErrorCode } from './errors.ts'
 export { type Primitive, type StepCall, StepFailure, type StepResult } from './cognition/primitive.ts'
 export type { Model, ModelAnswer, ModelRequest } from './cognition/model.ts'
 export type * from './engine/core.ts'
+export type { PackObjects } from './cognition/pack.ts'
 export type { Backend } from './storage/backend.ts'
 
 /** Where a store is. `path` is for sqlite; `dsn`, `poolMin` and `poolMax` are for postgres, and legal beside sqlite. */

@@ -87,10 +87,12 @@ class Evaluator {
         return this.contains(rightOperand, right, left)
       case 'not in':
         return negate(this.contains(rightOperand, right, left))
+      default: {
+        const a = this.number(leftOperand, left)
+        const b = this.number(rightOperand, right)
+        return a === undefined || b === undefined ? undefined : order[operator](a, b)
+      }
     }
-    const a = this.number(leftOperand, left)
-    const b = this.number(rightOperand, right)
-    return a === undefined || b === undefined ? undefined : order[operator](a, b)
   }
 
   private contains(operand: Operand, whole: Json, part: Json): Truth {

@@ -15,9 +15,7 @@ export const builtInPrimitives = [
 /** Where a workflow goes to stop. */
 export const endOfWorkflow = '__end__'
 
-export type Transition =
-  | { readonly when: string; readonly goto: string }
-  | { readonly default: string }
+export type Transition = { readonly when: string; readonly goto: string } | { readonly default: string }
 
 /** One step as merged with its domain: every `${domain.…}` is filled in, every runtime `${…}` still stands. */
 export interface Step {

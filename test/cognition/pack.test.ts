@@ -3,7 +3,7 @@ import { symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { definePack, findDefinition, loadPack, parseDefinition, pin } from '../../src/cognition/pack.ts'
-import { CoreError, type ErrorCode } from '../../src/errors.ts'
+import type { CoreError, ErrorCode } from '../../src/errors.ts'
 import { packFolder, soundPack } from './pack-folder.ts'
 
 const workflow = soundPack['workflows/review.yaml']

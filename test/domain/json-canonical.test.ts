@@ -30,7 +30,6 @@ circular.again = [circular]
 const notJson: readonly (readonly [what: string, value: unknown])[] = [
   ['undefined', undefined],
   ['undefined in a list', [undefined]],
-  // eslint-disable-next-line no-sparse-arrays
   ['a hole in a list', [1, , 2]],
   ['a function', { run: () => 1 }],
   ['a symbol', Symbol('s')],

@@ -60,7 +60,7 @@ export function recordInstance({
     return reference
   }
 
-  const input = keep('input', { case_id: 'case-1', applicant: 'Zoë Ångström 😀' })
+  const input = keep('input', { case_id: 'case-1', applicant: 'Zoë Ångström 😀 \u{FFFD}' })
   drafts.push({ type: 'case.submitted', atMs, actor: 'kim', payload: input })
 
   for (let stepNo = 1; stepNo <= steps; stepNo++) {
