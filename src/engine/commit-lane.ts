@@ -3,7 +3,7 @@ import type { ChainHead } from '../domain/audit.ts'
 import type { Work } from '../domain/instance.ts'
 import { readAuditHash } from '../storage/audit.ts'
 import { type Backend, CommitUnknownError } from '../storage/backend.ts'
-import type { StepCommit } from '../storage/hot-path.ts'
+import type { Refill, StepCommit } from '../storage/hot-path.ts'
 import { readWork } from '../storage/work.ts'
 
 /** The state of the world that a commit is built upon; it moves when a person's event comes in between. */
@@ -32,6 +32,14 @@ interface Member {
   readonly reject: (error: unknown) => void
 }
 
+/** The worker, as the lane knows it. */
+export interface Refiller {
+  /** Undefined when nothing more is to be claimed. */
+  refill(): Refill | undefined
+  /** The answer to a commit was lost, and with it the tokens of what it may have claimed. */
+  mayHaveStrays(): void
+}
+
 /** At most this many steps share a commit. */
 const maxBatch = 128
 
@@ -43,6 +51,8 @@ const maxSends = 5
  * commit of a quiet moment leaves at the end of this turn of the event loop.
  */
 export class CommitLane {
+  /** Who takes other instances for those that a commit gives back, in the same write. */
+  refiller: Refiller | undefined
   private waiting: Member[] = []
   private sending = false
   private readonly backend: Backend
@@ -55,21 +65,26 @@ export class CommitLane {
   commit(base: CommitBase, build: BuildCommit): Promise<CommitOutcome> {
     return new Promise((resolve, reject) => {
       this.waiting.push({ build, commit: build(base), resolve, reject })
-      if (!this.sending) {
-        this.sending = true
-        setImmediate(() => void this.sendAll())
-      }
+      this.schedule()
     })
   }
 
-  private async sendAll(): Promise<void> {
-    while (this.waiting.length > 0) await this.send(this.waiting.splice(0, maxBatch), 1)
-    this.sending = false
+  /** One batch a turn, so that steps without any waiting in them do not keep the event loop from everything else. */
+  private schedule(): void {
+    if (this.sending || this.waiting.length === 0) return
+    this.sending = true
+    setImmediate(() => {
+      void this.send(this.waiting.splice(0, maxBatch), 1).then(() => {
+        this.sending = false
+        this.schedule()
+      })
+    })
   }
 
   private async send(batch: readonly Member[], sends: number): Promise<void> {
     try {
-      const results = await this.backend.hotPath.commitSteps(batch.map((member) => member.commit))
+      const commits = batch.map((member) => member.commit)
+      const results = await this.backend.hotPath.commitSteps(commits, this.refiller?.refill())
       for (const [index, member] of batch.entries()) {
         const result = results[index]!
         if (result.kind === 'committed') member.resolve({ kind: 'committed', commit: member.commit })
@@ -77,8 +92,10 @@ export class CommitLane {
         else await this.settle(member)
       }
     } catch (error) {
-      if (error instanceof CommitUnknownError) for (const member of batch) await this.settle(member)
-      else if (sends < maxSends) await this.send(batch, sends + 1)
+      if (error instanceof CommitUnknownError) {
+        this.refiller?.mayHaveStrays()
+        for (const member of batch) await this.settle(member)
+      } else if (sends < maxSends) await this.send(batch, sends + 1)
       else for (const member of batch) member.reject(error)
     }
   }

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts'
 import { findDefinition, type Pack } from '../cognition/pack.ts'
 import type { PinnedDefinition } from '../cognition/definition.ts'
+import { randomHex } from '../domain/identity.ts'
 import type { Task } from '../domain/task.ts'
 import type { Definition } from '../domain/workflow.ts'
 import { CoreError } from '../errors.ts'
@@ -46,7 +47,7 @@ export class Coordinator extends StoreReader implements Core {
     this.engine = engine
     this.packs = parts.packs
     this.listeners = parts.listeners
-    this.worker = new Worker(engine, { concurrency, name: `process ${process.pid}` })
+    this.worker = new Worker(engine, { concurrency, name: `process ${process.pid} ${randomHex(4)}` })
     this.sweeper = new Sweeper(engine)
   }
 

@@ -55,8 +55,29 @@ interface Position {
  * thinks; everything it knows can be read again by whoever claims the instance next.
  */
 export async function execute(engine: Engine, work: Work): Promise<void> {
-  const loaded = await loadInstance(engine.backend, work, await engine.definition(work.definitionHash))
+  const definition = await engine.definition(work.definitionHash)
+  refuseUnrunnable(engine, definition)
+  const loaded = await loadInstance(engine.backend, work, definition)
   await new Execution(engine, work, loaded).run()
+}
+
+/** This process lacks what the definition needs; another one may have it, so its cases are left alone. */
+export class UnrunnableDefinition extends Error {
+  override readonly name = 'UnrunnableDefinition'
+  readonly lacks: string
+
+  constructor(lacks: string) {
+    super(`this process has no ${lacks}`)
+    this.lacks = lacks
+  }
+}
+
+function refuseUnrunnable({ primitives, model }: Engine, { steps }: Definition): void {
+  for (const { primitive } of steps) {
+    const known = primitives.get(primitive)
+    if (!known) throw new UnrunnableDefinition(`primitive '${primitive}'`)
+    if (known.needsModel && !model) throw new UnrunnableDefinition('model')
+  }
 }
 
 class Execution {
@@ -111,11 +132,7 @@ class Execution {
   }
 
   private async attempt(step: Step): Promise<Attempt> {
-    const primitive = this.engine.primitives.get(step.primitive)
-    if (!primitive) {
-      const message = `no primitive '${step.primitive}' is registered here`
-      return { kind: 'failed', failure: new StepFailure('primitive_error', message, { retryable: false }) }
-    }
+    const primitive = this.engine.primitives.get(step.primitive)!
     const context = this.context()
     const { run, attempt } = this.position
     const call = {

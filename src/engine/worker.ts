@@ -1,8 +1,11 @@
 import { AssertionError } from 'node:assert'
 import type { Work } from '../domain/instance.ts'
 import { isCoreError } from '../errors.ts'
-import { releaseClaim } from '../storage/work.ts'
-import { abandonRunning, type Engine, execute } from './execution.ts'
+import { CommitUnknownError } from '../storage/backend.ts'
+import type { ClaimRequest, Refill } from '../storage/hot-path.ts'
+import { releaseClaim, releaseStrays } from '../storage/work.ts'
+import type { Refiller } from './commit-lane.ts'
+import { abandonRunning, type Engine, execute, UnrunnableDefinition } from './execution.ts'
 
 export interface WorkerOptions {
   /** Instances in flight at a time. */
@@ -18,14 +21,17 @@ const pollMs = 5000
 const troubleMs = 1000
 
 /** Claims what is ready and moves it, as many instances at a time as it has slots. */
-export class Worker {
+export class Worker implements Refiller {
   private readonly engine: Engine
   private readonly options: WorkerOptions
-  private readonly inFlight = new Set<Promise<void>>()
+  private readonly inFlight = new Map<string, Promise<void>>()
+  /** Definitions that need a primitive or a model this process does not have. */
+  private readonly unrunnable = new Set<string>()
   private loop: Promise<void> | undefined
   /** Called when something may have become ready, or a slot free. */
   private nudge: () => void = nothing
   private nudged = false
+  private hasStrays = false
 
   constructor(engine: Engine, options: WorkerOptions) {
     this.engine = engine
@@ -33,6 +39,7 @@ export class Worker {
   }
 
   start(): void {
+    this.engine.lane.refiller = this
     this.loop ??= this.run()
   }
 
@@ -41,68 +48,103 @@ export class Worker {
     this.wakeUp()
     await this.loop
     const patience = this.engine.clock.after(patienceMs, () => abandonRunning(this.engine.running))
-    await Promise.all(this.inFlight)
+    await Promise.all(this.inFlight.values())
     patience()
+  }
+
+  refill(): Refill | undefined {
+    if (this.isLeaving) return undefined
+    return { claim: this.claimAs(), take: (claimed) => this.launch(claimed) }
+  }
+
+  mayHaveStrays(): void {
+    this.hasStrays = true
+    this.wakeUp()
   }
 
   private async run(): Promise<void> {
     const unsubscribe = this.engine.wake.on('work', () => this.wakeUp())
-    // The last claim filled every slot, so there is probably more: no need to look first.
-    let isLikely = false
-    while (!this.engine.leaving.signal.aborted) {
+    while (!this.isLeaving) {
       this.nudged = false
       const free = this.options.concurrency - this.inFlight.size
-      const claimed: readonly Work[] = free === 0 ? [] : await this.claim(free, isLikely)
-      if (free > 0) isLikely = claimed.length === free
-      for (const work of claimed) this.launch(work)
-      if (free === 0 || claimed.length < free) await this.idle()
+      const claimed = free > 0 ? await this.claim(free) : []
+      this.launch(claimed)
+      if (claimed.length < free || free <= 0) await this.idle()
     }
     unsubscribe()
   }
 
-  private async claim(limit: number, isLikely: boolean): Promise<Work[]> {
+  private async claim(limit: number): Promise<Work[]> {
     const { backend, clock, log } = this.engine
     try {
-      if (!isLikely && !(await backend.hotPath.anyReady())) return []
-      return await backend.hotPath.claim({ limit, claimedBy: this.options.name, nowMs: clock.nowMs() })
+      if (this.hasStrays) await this.releaseStrays()
+      if (!(await backend.hotPath.anyReady([...this.unrunnable]))) return []
+      return await backend.hotPath.claim({ ...this.claimAs(), limit })
     } catch (error) {
+      if (error instanceof CommitUnknownError) this.hasStrays = true
       log.error({ error: String(error) }, 'nothing could be claimed')
       await clock.sleep(troubleMs, this.engine.leaving.signal)
       return []
     }
   }
 
-  private launch(work: Work): void {
-    const execution = execute(this.engine, work)
-      .catch((error: unknown) => this.recover(work, error))
-      .finally(() => {
-        this.inFlight.delete(execution)
-        this.wakeUp()
-      })
-    this.inFlight.add(execution)
+  private claimAs(): Omit<ClaimRequest, 'limit'> {
+    return { claimedBy: this.options.name, nowMs: this.engine.clock.nowMs(), except: [...this.unrunnable] }
+  }
+
+  private async releaseStrays(): Promise<void> {
+    const { backend } = this.engine
+    await backend.transaction((tx) => releaseStrays(tx, this.options.name, [...this.inFlight.keys()]))
+    this.hasStrays = false
+  }
+
+  private launch(claimed: readonly Work[]): void {
+    for (const work of claimed) {
+      const execution = execute(this.engine, work)
+        .catch((error: unknown) => this.recover(work, error))
+        .finally(() => {
+          // The same instance may have been claimed again by now: woken, retried, or given back.
+          if (this.inFlight.get(work.instanceId) === execution) this.inFlight.delete(work.instanceId)
+          this.wakeUp()
+        })
+      this.inFlight.set(work.instanceId, execution)
+    }
   }
 
   /** An execution ends by itself however its step ended; what comes here is the store's trouble, or a defect of ours. */
   private async recover(work: Work, error: unknown): Promise<void> {
     const { backend, clock, log } = this.engine
-    log.error({ instance: work.instanceId, error: String(error) }, 'an instance could not be moved')
-    // Stored state that is not what it must be is left as it is, claimed, for a person and for `audit verify`.
-    if (error instanceof AssertionError || isCoreError(error, 'CC_ERR_DEFINITION_LOST')) return
-    await clock.sleep(troubleMs, this.engine.leaving.signal)
+    const instance = work.instanceId
+    if (error instanceof UnrunnableDefinition) {
+      log.warn({ instance, definition: work.definitionHash, lacks: error.lacks }, 'cases of this definition wait')
+      this.unrunnable.add(work.definitionHash)
+    } else {
+      log.error({ instance, error: String(error) }, 'an instance could not be moved')
+      // Stored state that is not what it must be is left as it is, claimed, for a person and for `audit verify`.
+      if (error instanceof AssertionError || isCoreError(error, 'CC_ERR_DEFINITION_LOST')) return
+      await clock.sleep(troubleMs, this.engine.leaving.signal)
+    }
     try {
-      await backend.transaction((tx) => releaseClaim(tx, work.instanceId, work.token!))
+      await backend.transaction((tx) => releaseClaim(tx, instance, work.token!))
     } catch (failure) {
-      log.error({ instance: work.instanceId, error: String(failure) }, 'a claim could not be given back')
+      this.hasStrays = true
+      log.error({ instance, error: String(failure) }, 'a claim could not be given back')
     }
   }
 
   /** Until something is ready, a slot is free, or it is time to look. */
   private async idle(): Promise<void> {
     if (this.nudged) return
-    const looking = new AbortController()
-    this.nudge = () => looking.abort()
-    await this.engine.clock.sleep(pollMs * (0.5 + this.engine.draw() / 2), looking.signal)
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.nudge = resolve
+    const cancel = this.engine.clock.after(pollMs * (0.5 + this.engine.draw() / 2), resolve)
+    await promise
+    cancel()
     this.nudge = nothing
+  }
+
+  private get isLeaving(): boolean {
+    return this.engine.leaving.signal.aborted
   }
 
   private wakeUp(): void {

@@ -8,6 +8,15 @@ export interface ClaimRequest {
   readonly limit: number
   readonly claimedBy: string
   readonly nowMs: number
+  /** Hashes of definitions that this worker cannot run; their instances are left for another. */
+  readonly except?: readonly string[] | undefined
+}
+
+/** A claim that travels with a commit: for each instance that the commit gives back, another one may be taken. */
+export interface Refill {
+  readonly claim: Omit<ClaimRequest, 'limit'>
+  /** Called after COMMIT with what was claimed. */
+  readonly take: (claimed: readonly Work[]) => void
 }
 
 /** What must still be true of the work row, or nothing of this commit is written. */
@@ -50,12 +59,13 @@ export type StepCommitResult =
 /** The two statements that run for every step of every case: one file per database. */
 export interface HotPath {
   /** Cheap and read-only: is there anything to claim? An idle poll must never be a write. */
-  anyReady(): Promise<boolean>
-  /** Claims by priority, then age. Each row returned carries its new token. */
+  anyReady(except?: readonly string[]): Promise<boolean>
+  /** Claims by priority, then age. Each row returned carries its new token. After a `CommitUnknownError` rows may be
+   * claimed under tokens that nobody knows: see `releaseStrays`. */
   claim(request: ClaimRequest): Promise<Work[]>
   /**
    * Commits the steps of different instances in one transaction. A member that is fenced or poisoned takes nothing of
    * the others with it. Rejects only when nothing at all was written, or with `CommitUnknownError`.
    */
-  commitSteps(commits: readonly StepCommit[]): Promise<StepCommitResult[]>
+  commitSteps(commits: readonly StepCommit[], refill?: Refill): Promise<StepCommitResult[]>
 }

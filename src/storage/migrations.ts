@@ -58,9 +58,10 @@ export async function pendingMigrations(reader: Reader, location: string): Promi
   return migrations.slice(applied.length)
 }
 
-/** Refuses a database that a reader of this version would misread. */
+/** Refuses a database that a reader of this version would misread; one without any table of ours is one of them. */
 export async function refuseOtherSchema(reader: Reader, location: string): Promise<void> {
-  const pending = await pendingMigrations(reader, location)
+  const isBegun = (await reader.query(reader.dialect.findTable, [table])).length > 0
+  const pending = isBegun ? await pendingMigrations(reader, location) : migrations
   if (pending.length === 0) return
   const found = pending[0]!.number - 1
   throw new CoreError('CC_ERR_DATABASE_OLDER', { location, found, known: newestMigration })

@@ -1,11 +1,11 @@
-import { existsSync, mkdirSync, realpathSync, statSync } from 'node:fs'
+import { existsSync, lstatSync, mkdirSync, readlinkSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { systemClock } from '../clock.ts'
 import { CoreError } from '../errors.ts'
 import type { Backend, SqlValue } from './backend.ts'
 import { releaseLease, takeLease } from './lease.ts'
-import { describeLease, holdLock } from './lock.ts'
+import { describeLease, holdLock, type StoreLock } from './lock.ts'
 import { insertMeta } from './meta.ts'
 import { migrate, refuseOtherSchema } from './migrations.ts'
 import { SqliteBackend, SqliteReadBackend, SqliteTransaction } from './sqlite.ts'
@@ -38,9 +38,10 @@ export async function openStore(options: OpenOptions): Promise<Opened> {
   const created = isAbsent(path)
   if (created) mkdirSync(dirname(path), { recursive: true })
   else refuseForeignFile(path)
-  const lock = holdLock(path, () => describeHolder(path))
+  let lock: StoreLock | undefined
   let connection: SqliteConnection | undefined
   try {
+    lock = holdLock(path, () => describeHolder(path))
     connection = new SqliteConnection(path, { readOnly: false })
     makeDurable(connection, path)
     const { applied, epoch } = await prepare(connection, path, options)
@@ -51,13 +52,14 @@ export async function openStore(options: OpenOptions): Promise<Opened> {
       probe: options.probe,
       fence: storeFence(epoch, path),
       beforeClose: (tx) => releaseLease(tx, epoch),
-      onClose: () => lock.release(),
+      onClose: () => lock!.release(),
     })
     return { backend, created, applied }
   } catch (error) {
     connection?.close()
-    lock.release()
-    throw error
+    lock?.release()
+    if (!cannotOpen(error)) throw error
+    throw new CoreError('CC_ERR_NOT_A_STORE', { location: path, why: 'it cannot be written' }, { cause: error })
   }
 }
 
@@ -109,12 +111,18 @@ async function prepare(connection: SqliteConnection, path: string, { nowMs, url 
 }
 
 /** Two names of one file must meet at one lock, so links are followed. */
-function settlePath(path: string): string {
+function settlePath(path: string, links = 0): string {
   const absolute = resolve(path)
   if (existsSync(absolute)) return realpathSync(absolute)
+  // So are those to a file that is yet to be made.
+  const isLink = lstatSync(absolute, { throwIfNoEntry: false })?.isSymbolicLink()
+  if (isLink && links < maxLinks) return settlePath(resolve(dirname(absolute), readlinkSync(absolute)), links + 1)
   const folder = dirname(absolute)
   return existsSync(folder) ? join(realpathSync(folder), basename(absolute)) : absolute
 }
+
+/** As many links to links as the operating system follows; more are a circle. */
+const maxLinks = 40
 
 /** A file of no bytes is what a process leaves that was killed while it made its store. */
 function isAbsent(path: string): boolean {
@@ -125,7 +133,10 @@ function refuseForeignFile(path: string): void {
   const refuse = (why: string, cause?: unknown): never => {
     throw new CoreError('CC_ERR_NOT_A_STORE', { location: path, why }, { cause })
   }
-  if (!statSync(path).isFile()) refuse('it is not a file')
+  const stats = statSync(path)
+  if (!stats.isFile()) refuse('it is not a file')
+  // SQLite takes a file of one byte for an empty one, and would write over it.
+  if (stats.size > 0 && stats.size < headerBytes) refuse('it is no SQLite database')
   let connection: SqliteConnection | undefined
   try {
     connection = openReadOnly(path)
@@ -140,6 +151,9 @@ function refuseForeignFile(path: string): void {
     connection?.close()
   }
 }
+
+/** What every SQLite file begins with. */
+const headerBytes = 100
 
 /** A file on a medium that cannot be written has no log to follow, and is read as it stands. */
 function openReadOnly(path: string): SqliteConnection {
@@ -165,7 +179,10 @@ function makeDurable(connection: SqliteConnection, path: string): void {
   }
   expect('journal_mode', 'wal', 'wal')
   expect('synchronous', 'full', 2)
-  connection.script(`pragma application_id = ${applicationId}`)
+  // Setting it writes, even to what it is; a file that will be refused further on must stay as it is.
+  if (connection.value('pragma application_id') !== applicationId) {
+    connection.script(`pragma application_id = ${applicationId}`)
+  }
   connection.script(`pragma wal_autocheckpoint = ${checkpointPages}`)
   connection.script(`pragma journal_size_limit = ${keptLogBytes}`)
   connection.script(`pragma cache_size = ${-cacheKibibytes}`)

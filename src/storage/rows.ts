@@ -16,9 +16,9 @@ export function aliased(columns: Readonly<Record<string, string>>): string {
     .join(', ')
 }
 
-/** `$1, $2, … $n`. */
-export function placeholders(count: number): string {
-  return Array.from({ length: count }, (_, index) => `$${index + 1}`).join(', ')
+/** `$1, $2, … $count`, behind the parameters that are bound already. */
+export function placeholders(count: number, bound = 0): string {
+  return Array.from({ length: count }, (_, index) => `$${bound + index + 1}`).join(', ')
 }
 
 /** `insert into t (…) values ($1, …)` for these columns. */

@@ -12,8 +12,9 @@ const maxStatements = 500
 
 /** Result codes of SQLite that callers tell apart (https://sqlite.org/rescode.html); extended codes carry them below. */
 export const sqliteBusy = 5
-const sqliteNotADatabase = 26
+const sqliteReadOnly = 8
 const sqliteCannotOpen = 14
+const sqliteNotADatabase = 26
 
 /** One connection to a SQLite file. Every call is synchronous: it has happened when it returns. */
 export class SqliteConnection {
@@ -42,8 +43,9 @@ export class SqliteConnection {
 
   /** The value of a pragma, or of whatever a statement of one row and column answers. */
   value(sql: string): SqlValue {
-    const [row] = this.query<Record<string, SqlValue>>(sql)
-    return row ? (Object.values(row)[0] ?? null) : null
+    const row = this.statement(sql).get() as Record<string, SqlValue> | undefined
+    for (const name in row) return row[name]!
+    return null
   }
 
   get isTransaction(): boolean {
@@ -77,7 +79,8 @@ export function isNotADatabase(error: unknown): boolean {
   return sqliteCode(error) === sqliteNotADatabase
 }
 
-/** True when the file, or what has to stand beside it, could not be opened. */
+/** True when the file, or what has to stand beside it, could not be opened or made. */
 export function cannotOpen(error: unknown): boolean {
-  return sqliteCode(error) === sqliteCannotOpen
+  const code = sqliteCode(error)
+  return code === sqliteCannotOpen || code === sqliteReadOnly
 }

@@ -1,12 +1,12 @@
 import type { AuditEvent } from '../domain/audit.ts'
-import { randomHex } from '../domain/identity.ts'
 import type { Checkpoint, Payload, Work } from '../domain/instance.ts'
 import { insertEventSql, eventValues } from './audit.ts'
 import type { Reader } from './backend.ts'
 import { checkpointValues, insertCheckpointSql } from './checkpoints.ts'
-import type { ClaimRequest, HotPath, StepCommit, StepCommitResult } from './hot-path.ts'
+import type { ClaimRequest, HotPath, NextWork, Refill, StepCommit, StepCommitResult } from './hot-path.ts'
 import { endInstanceSql, endingValues } from './instances.ts'
 import { insertPayloadSql, payloadValues } from './payloads.ts'
+import { placeholders } from './rows.ts'
 import { type SqliteConnection, sqliteCode } from './sqlite-connection.ts'
 import type { SqliteWriter } from './sqlite-writer.ts'
 import { insertTaskSql, newTaskValues } from './tasks.ts'
@@ -41,42 +41,65 @@ export class SqliteHotPath implements HotPath {
     this.read = read
   }
 
-  async anyReady(): Promise<boolean> {
+  async anyReady(except: readonly string[] = []): Promise<boolean> {
     return await this.read(async (reader) => {
-      const rows = await reader.query(`select 1 from work where state = 'ready' limit 1`)
+      const rows = await reader.query(`select 1 from work where state = 'ready' ${others(except, 0)} limit 1`, except)
       return rows.length > 0
     })
   }
 
   claim(request: ClaimRequest): Promise<Work[]> {
-    return this.writer.run((connection) => claimReady(connection, request), { now: true })
+    return this.writer.run((connection) => claimReady(connection, request))
   }
 
-  async commitSteps(commits: readonly StepCommit[]): Promise<StepCommitResult[]> {
+  async commitSteps(commits: readonly StepCommit[], refill?: Refill): Promise<StepCommitResult[]> {
     try {
-      return await this.writer.run((connection) => commits.map((commit) => commitPlainly(connection, commit)), {
-        now: true,
-      })
+      return await this.send(commits, commitPlainly, refill)
     } catch (error) {
       if (!refusedData.has(sqliteCode(error))) throw error
-      return await this.writer.run((connection) => commits.map((commit) => commitApart(connection, commit)))
+      return await this.send(commits, commitApart, refill)
     }
+  }
+
+  private async send(
+    commits: readonly StepCommit[],
+    commitOne: (connection: SqliteConnection, commit: StepCommit) => StepCommitResult,
+    refill: Refill | undefined,
+  ): Promise<StepCommitResult[]> {
+    const { results, claimed } = await this.writer.run(
+      (connection) => {
+        const results = commits.map((commit) => commitOne(connection, commit))
+        const limit = refill ? countGivenBack(commits, results) : 0
+        return { results, claimed: limit > 0 ? claimReady(connection, { ...refill!.claim, limit }) : [] }
+      },
+      { now: true },
+    )
+    if (claimed.length > 0) refill!.take(claimed)
+    return results
   }
 }
 
-function claimReady(connection: SqliteConnection, { limit, claimedBy, nowMs }: ClaimRequest): Work[] {
-  const ready = connection.query<{ id: string }>(
-    `select instance_id as "id" from work where state = 'ready' order by priority desc, instance_id limit $1`,
-    [limit],
+/** Keeps instances of these definitions out; their hashes are bound behind `bound` other parameters. */
+function others(except: readonly string[], bound: number): string {
+  if (except.length === 0) return ''
+  return `and definition_hash not in (${placeholders(except.length, bound)})`
+}
+
+function claimReady(connection: SqliteConnection, { limit, claimedBy, nowMs, except = [] }: ClaimRequest): Work[] {
+  const rows = connection.query<WorkRow>(
+    `update work set state = 'claimed', token = lower(hex(randomblob(16))), claimed_by = $2, claimed_at_ms = $3
+      where instance_id in (select instance_id from work where state = 'ready' ${others(except, 3)}
+                             order by priority desc, instance_id limit $1)
+      returning ${workColumns}`,
+    [limit, claimedBy, nowMs, ...except],
   )
-  return ready.map(({ id }) => {
-    const [row] = connection.query<WorkRow>(
-      `update work set state = 'claimed', token = $2, claimed_by = $3, claimed_at_ms = $4
-        where instance_id = $1 returning ${workColumns}`,
-      [id, randomHex(16), claimedBy, nowMs],
-    )
-    return toWork(row!)
-  })
+  // Rows come back in no order that is promised.
+  return rows.map(toWork).sort((a, b) => b.priority - a.priority || (a.instanceId < b.instanceId ? -1 : 1))
+}
+
+function countGivenBack(commits: readonly StepCommit[], results: readonly StepCommitResult[]): number {
+  const stays = new Set<NextWork['to']>(['step', 'stay'])
+  return commits.filter(({ next }, index) => results[index]!.kind === 'committed' && !stays.has(next.to)).length
 }
 
 function commitPlainly(connection: SqliteConnection, commit: StepCommit): StepCommitResult {
