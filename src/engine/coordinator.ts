@@ -1,4 +1,3 @@
-import type { Clock } from '../clock.ts'
 import { findDefinition, type Pack } from '../cognition/pack.ts'
 import type { PinnedDefinition } from '../cognition/definition.ts'
 import { randomHex } from '../domain/identity.ts'
@@ -19,6 +18,7 @@ import { cancelCase, eraseContent, requireInstance, retryCase } from './interven
 import { writeSurely } from './store-writes.ts'
 import { findSubmission, insertCase, takeCase } from './submitting.ts'
 import { Sweeper } from './sweeper.ts'
+import { waitUntilRest } from './waiting.ts'
 import { Worker } from './worker.ts'
 
 /** How long a claimed task is kept for its reviewer. */
@@ -229,39 +229,3 @@ export function refuseModel(location: string, isSimulation: boolean, model: stri
 function checkReason(reason: string, what: string): void {
   if (typeof reason !== 'string' || reason.trim() === '') throw new CoreError('CC_ERR_REASON', { what })
 }
-
-/** Until the case has ended or is held. The store is read once at the start and once for each hint, never polled. */
-async function waitUntilRest(
-  reader: StoreReader,
-  { wake, clock }: { wake: Engine['wake']; clock: Clock },
-  instanceId: string,
-  { timeoutMs, signal }: { timeoutMs?: number; signal?: AbortSignal },
-): Promise<CaseView> {
-  let changed = Promise.withResolvers<void>()
-  const unsubscribe = wake.onRest(instanceId, () => changed.resolve())
-  const cutShort = Promise.withResolvers<never>()
-  cutShort.promise.catch(() => {})
-  const cancelTimeout =
-    timeoutMs === undefined ? undefined : clock.after(timeoutMs, () => cutShort.reject(new TimeUp()))
-  const onAbort = () => cutShort.reject(signal!.reason as Error)
-  signal?.addEventListener('abort', onAbort, { once: true })
-  if (signal?.aborted) onAbort()
-  try {
-    for (;;) {
-      changed = Promise.withResolvers<void>()
-      const view = await reader.getCase(instanceId)
-      if (view.status !== 'running') return view
-      await Promise.race([changed.promise, cutShort.promise])
-    }
-  } catch (error) {
-    if (!(error instanceof TimeUp)) throw error
-    const { status } = await reader.getCase(instanceId)
-    throw new CoreError('CC_ERR_TIMED_OUT', { instanceId, timeoutMs, status })
-  } finally {
-    unsubscribe()
-    cancelTimeout?.()
-    signal?.removeEventListener('abort', onAbort)
-  }
-}
-
-class TimeUp extends Error {}

@@ -12,9 +12,9 @@ import { decideTask, insertTask, type NewTask } from '../storage/tasks.ts'
 import { isSamePerson } from './actor.ts'
 import { type Happening, keepContent, recordOnInstance } from './chain-writes.ts'
 import type { Decided, DecisionRequest } from './core.ts'
-import { newTask, taskOpened } from './recording.ts'
 import { HeadMoved } from './store-writes.ts'
 import { takeObject } from './submitting.ts'
+import { newTask, taskOpened } from './task-opening.ts'
 
 /** A decision as it was asked for, before the task is known. */
 export interface AskedDecision {

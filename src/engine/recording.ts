@@ -8,17 +8,15 @@ import {
   newPayload,
   sealEvents,
 } from '../domain/audit.ts'
-import { isSampled } from '../domain/governance.ts'
-import { newId } from '../domain/identity.ts'
 import type { Checkpoint, Instance, Payload } from '../domain/instance.ts'
 import { canonicalJson, type Json, type JsonObject } from '../domain/json.ts'
-import type { Task } from '../domain/task.ts'
 import type { Definition, Route, Step } from '../domain/workflow.ts'
 import type { Fence, NextWork, StepCommit } from '../storage/hot-path.ts'
 import type { InstanceEnding } from '../storage/instances.ts'
 import type { NewTask } from '../storage/tasks.ts'
 import type { CommitBase } from './commit-lane.ts'
 import { composeOutcome, type Governed, govern, type Mishap } from './governing.ts'
+import { taskFor, taskOpened } from './task-opening.ts'
 
 /** The engine's own name in events; people and programs have theirs. */
 export const engineActor = 'engine'
@@ -294,52 +292,7 @@ export function recorderOf(instance: Instance, definition: Definition) {
   }
 }
 
-/** The event that says that a person has something to do. */
-export function taskOpened(task: NewTask): Draft {
-  return {
-    type: 'task.opened',
-    atMs: task.openedAtMs,
-    tier: task.tier,
-    facts: { task: task.taskId, queue: task.queue },
-  }
-}
-
 function errorContent(failure: StepFailure): Json {
   // A message may quote what a model wrote; what could not be stored as text is shown as what it is not.
   return { code: failure.code, message: failure.message.toWellFormed().replaceAll('\0', '␀') }
-}
-
-function taskFor(instance: Instance, definition: Definition, governed: Governed, atMs: number): NewTask | undefined {
-  const { tier } = governed
-  if (tier === 'auto') return undefined
-  const policy = definition.tiers[tier]
-  if (tier === 'spot_check' && !isSampled(instance.instanceId, policy.sampleRate)) return undefined
-  return newTask({ instance, definition, tier, atMs, because: governed.because, barred: [], queue: governed.queue })
-}
-
-/** A task of this tier with the queue and the due time that the pinned definition gives it. */
-export function newTask(about: {
-  readonly instance: Pick<Instance, 'instanceId' | 'submittedBy'>
-  readonly definition: Definition
-  readonly tier: Task['tier']
-  readonly because: string
-  readonly barred: readonly string[]
-  readonly atMs: number
-  /** Another queue than the tier's own. */
-  readonly queue: string | undefined
-}): NewTask {
-  const { instance, definition, tier, because, barred, atMs } = about
-  const policy = definition.tiers[tier]
-  return {
-    taskId: newId(atMs),
-    instanceId: instance.instanceId,
-    tier,
-    queue: about.queue ?? policy.queue,
-    escalationQueue: policy.escalationQueue,
-    because,
-    submittedBy: instance.submittedBy,
-    barred,
-    openedAtMs: atMs,
-    dueMs: atMs + Math.round(policy.slaSeconds * 1000),
-  }
 }

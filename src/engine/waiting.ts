@@ -1,0 +1,40 @@
+import type { Clock } from '../clock.ts'
+import { CoreError } from '../errors.ts'
+import type { CaseReader, CaseView } from './core.ts'
+import type { Wake } from './wake.ts'
+
+/** Until the case has ended or is held. The store is read once at the start and once for each hint, never polled. */
+export async function waitUntilRest(
+  reader: Pick<CaseReader, 'getCase'>,
+  { wake, clock }: { wake: Wake; clock: Clock },
+  instanceId: string,
+  { timeoutMs, signal }: { timeoutMs?: number; signal?: AbortSignal },
+): Promise<CaseView> {
+  let changed = Promise.withResolvers<void>()
+  const unsubscribe = wake.onRest(instanceId, () => changed.resolve())
+  const cutShort = Promise.withResolvers<never>()
+  cutShort.promise.catch(() => {})
+  const cancelTimeout =
+    timeoutMs === undefined ? undefined : clock.after(timeoutMs, () => cutShort.reject(new TimeUp()))
+  const onAbort = () => cutShort.reject(signal!.reason as Error)
+  signal?.addEventListener('abort', onAbort, { once: true })
+  if (signal?.aborted) onAbort()
+  try {
+    for (;;) {
+      changed = Promise.withResolvers<void>()
+      const view = await reader.getCase(instanceId)
+      if (view.status !== 'running') return view
+      await Promise.race([changed.promise, cutShort.promise])
+    }
+  } catch (error) {
+    if (!(error instanceof TimeUp)) throw error
+    const { status } = await reader.getCase(instanceId)
+    throw new CoreError('CC_ERR_TIMED_OUT', { instanceId, timeoutMs, status })
+  } finally {
+    unsubscribe()
+    cancelTimeout?.()
+    signal?.removeEventListener('abort', onAbort)
+  }
+}
+
+class TimeUp extends Error {}
