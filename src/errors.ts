@@ -277,6 +277,12 @@ export const catalogue = {
     says: 'No pack can be read from {dir}: {why}.',
     remedy: 'Name the folder that holds `workflows` and coordinator_config.yaml.',
   },
+  CC_ERR_NO_PRIMITIVE: {
+    exit: 1,
+    status: 422,
+    says: "The step '{step}' needs the primitive '{primitive}', which this program does not have.",
+    remedy: 'Start the program that registers it; its cases wait meanwhile.',
+  },
   CC_ERR_NO_STORE: {
     exit: 2,
     status: 404,

@@ -1,4 +1,5 @@
 import type { Tier, TierContribution } from './governance.ts'
+import type { JsonObject } from './json.ts'
 
 /** Where one run of a workflow stands, as people and programs see it. */
 export const instanceStatuses = ['running', 'suspended', 'completed', 'failed', 'terminated', 'canceled'] as const
@@ -105,4 +106,13 @@ export interface Payload {
   /** 16 random bytes as hex; unset once erased. */
   readonly salt: string | undefined
   readonly erasedAtMs: number | undefined
+}
+
+/** The case's own name: `case_id`, `claim_id` or `_id` of its input, else the instance id. */
+export function caseIdOf(input: JsonObject, instanceId: string): string {
+  for (const key of ['case_id', 'claim_id', '_id']) {
+    const value = input[key]
+    if (typeof value === 'string' && value !== '') return value
+  }
+  return instanceId
 }

@@ -1,10 +1,10 @@
 import { findDefinition, type Pack } from '../cognition/pack.ts'
-import type { PinnedDefinition } from '../cognition/definition.ts'
 import { randomHex } from '../domain/identity.ts'
 import type { Task } from '../domain/task.ts'
 import type { Definition } from '../domain/workflow.ts'
 import { CoreError } from '../errors.ts'
 import type { Transaction } from '../storage/backend.ts'
+import { readInstance } from '../storage/instances.ts'
 import { readMeta, settleSimulated } from '../storage/meta.ts'
 import { claimTask } from '../storage/tasks.ts'
 import { checkActor } from './actor.ts'
@@ -15,6 +15,7 @@ import type { CaseView, Core, Decided, DecisionRequest, Progress, SubmitRequest,
 import { checkDecider, checkDecision, findDecision, recordDecision, takeDecision } from './deciding.ts'
 import type { Engine } from './execution.ts'
 import { cancelCase, eraseContent, requireInstance, retryCase } from './intervening.ts'
+import { refuseUnrunnable } from './runnable.ts'
 import { writeSurely } from './store-writes.ts'
 import { findSubmission, insertCase, takeCase } from './submitting.ts'
 import { Sweeper } from './sweeper.ts'
@@ -59,11 +60,14 @@ export class Coordinator extends StoreReader implements Core {
       request.key === undefined ? undefined : await this.backend.read((reader) => findSubmission(reader, newCase))
     if (seen) return seen
     const pinned = findDefinition(this.packs, request.workflow, request.domain)
-    this.refuseWithoutModel(pinned)
+    refuseUnrunnable(this.engine, pinned.definition)
     const submitted = await this.write(async (tx): Promise<Submitted> => {
       const { instanceId } = newCase
+      // A lost answer brings this body here a second time.
+      const own = await readInstance(tx, instanceId)
+      if (own) return { instanceId, status: own.status, seen: false }
       const earlier = await findSubmission(tx, newCase)
-      if (earlier) return earlier.instanceId === instanceId ? { ...earlier, seen: false } : earlier
+      if (earlier) return earlier
       await insertCase(tx, newCase, pinned, await this.settle(tx))
       return { instanceId, status: 'running', seen: false }
     })
@@ -206,12 +210,6 @@ export class Coordinator extends StoreReader implements Core {
     if (this.isSimulated !== undefined) return asked
     if (await settleSimulated(tx, asked)) return asked
     throw refuseModel(this.location, !asked, this.engine.model?.name ?? 'none')
-  }
-
-  private refuseWithoutModel({ definition }: PinnedDefinition): void {
-    if (this.engine.model) return
-    const thinking = definition.steps.find(({ primitive }) => this.engine.primitives.get(primitive)?.needsModel)
-    if (thinking) throw new CoreError('CC_ERR_NO_MODEL', { step: thinking.name, primitive: thinking.primitive })
   }
 
   private announce(instanceId: string, event: string): void {

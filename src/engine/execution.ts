@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict'
 import type { RunContext, StepOutput } from '../cognition/run-context.ts'
 import { resolveStepParams } from '../cognition/interpolation.ts'
-import { type Primitive, StepFailure } from '../cognition/primitive.ts'
+import { StepFailure } from '../cognition/primitive.ts'
 import { chooseRoute } from '../cognition/routing.ts'
-import type { Model } from '../cognition/model.ts'
 import type { Clock } from '../clock.ts'
 import type { Work } from '../domain/instance.ts'
 import type { JsonObject } from '../domain/json.ts'
@@ -17,17 +16,16 @@ import type { Progress } from './core.ts'
 import type { Mishap } from './governing.ts'
 import { type Loaded, loadInstance } from './loading.ts'
 import { type Recorder, recorderOf, type StepRecord } from './recording.ts'
+import { type Abilities, refuseUnrunnable } from './runnable.ts'
 import type { Wake } from './wake.ts'
 
 /** What the engine hands to every execution; one per process. */
-export interface Engine {
+export interface Engine extends Abilities {
   readonly backend: Backend
   readonly lane: CommitLane
   readonly wake: Wake
   readonly clock: Clock
   readonly log: Log
-  readonly primitives: ReadonlyMap<string, Primitive>
-  readonly model: Model | undefined
   /** A pinned definition by its hash; cached, since a definition never changes. */
   readonly definition: (hash: string) => Promise<Definition>
   /** Attempts under way, so that a drain that runs out of patience can end them. */
@@ -59,25 +57,6 @@ export async function execute(engine: Engine, work: Work): Promise<void> {
   refuseUnrunnable(engine, definition)
   const loaded = await loadInstance(engine.backend, work, definition)
   await new Execution(engine, work, loaded).run()
-}
-
-/** This process lacks what the definition needs; another one may have it, so its cases are left alone. */
-export class UnrunnableDefinition extends Error {
-  override readonly name = 'UnrunnableDefinition'
-  readonly lacks: string
-
-  constructor(lacks: string) {
-    super(`this process has no ${lacks}`)
-    this.lacks = lacks
-  }
-}
-
-function refuseUnrunnable({ primitives, model }: Engine, { steps }: Definition): void {
-  for (const { primitive } of steps) {
-    const known = primitives.get(primitive)
-    if (!known) throw new UnrunnableDefinition(`primitive '${primitive}'`)
-    if (known.needsModel && !model) throw new UnrunnableDefinition('model')
-  }
 }
 
 class Execution {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import type { StepOutput } from '../cognition/run-context.ts'
-import type { Checkpoint, Instance, Payload, Work } from '../domain/instance.ts'
+import { caseIdOf, type Checkpoint, type Instance, type Payload, type Work } from '../domain/instance.ts'
 import type { JsonObject } from '../domain/json.ts'
 import type { Definition, Route } from '../domain/workflow.ts'
 import type { Backend } from '../storage/backend.ts'
@@ -55,13 +55,4 @@ function recall(latest: readonly Checkpoint[], payloads: ReadonlyMap<string, Pay
 function contentOf(payload: Payload | undefined): JsonObject {
   assert(payload?.text !== undefined, 'a live instance has all of its content')
   return JSON.parse(payload.text) as JsonObject
-}
-
-/** The case's own name: `case_id`, `claim_id` or `_id` of its input, else the instance id. */
-export function caseIdOf(input: JsonObject, instanceId: string): string {
-  for (const key of ['case_id', 'claim_id', '_id']) {
-    const value = input[key]
-    if (typeof value === 'string' && value !== '') return value
-  }
-  return instanceId
 }

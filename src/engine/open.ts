@@ -2,6 +2,7 @@ import { type Clock, systemClock } from '../clock.ts'
 import { definitionHash, parseDefinition } from '../cognition/definition.ts'
 import { definePack, loadPack, type Pack, refuseDuplicateWorkflows } from '../cognition/pack.ts'
 import type { Model } from '../cognition/model.ts'
+import { olderNames } from '../cognition/pack-check.ts'
 import { openModel } from '../cognition/models.ts'
 import type { Primitive } from '../cognition/primitive.ts'
 import { builtIn } from '../cognition/primitives/index.ts'
@@ -11,11 +12,10 @@ import { type Log, silentLog } from '../log.ts'
 import type { Backend } from '../storage/backend.ts'
 import { readDefinition } from '../storage/definitions.ts'
 import { readMeta } from '../storage/meta.ts'
-import { openStore, openStoreForReading } from '../storage/open.ts'
-import { StoreReader } from './case-reader.ts'
+import { openStore } from '../storage/open.ts'
 import { CommitLane } from './commit-lane.ts'
 import { Coordinator, refuseModel } from './coordinator.ts'
-import type { CaseReader, Core, CoreConfig, Progress } from './core.ts'
+import type { Core, CoreConfig, Progress } from './core.ts'
 import type { Engine } from './execution.ts'
 import { Wake } from './wake.ts'
 
@@ -50,13 +50,6 @@ export async function openCore(config: CoreConfig = {}): Promise<Core> {
   }
 }
 
-/** Opens a store for reading, beside whoever writes it. */
-export async function openReader({ path, clock = systemClock }: { path: string; clock?: Clock }): Promise<CaseReader> {
-  const backend = await openStoreForReading(path)
-  const { simulated } = await backend.read(readMeta)
-  return new StoreReader(backend, clock, simulated)
-}
-
 async function openPath({ path = defaultPath, url }: CoreConfig, clock: Clock): Promise<Backend> {
   const { backend } = await openStore({ path, url, nowMs: clock.nowMs() })
   return backend
@@ -70,6 +63,8 @@ function joinPrimitives(own: readonly Primitive[]): ReadonlyMap<string, Primitiv
       throw new CoreError('CC_ERR_PRIMITIVE', { name, why: 'its name is not one of letters, digits, `_` and `-`' })
     }
     if (joined.has(name)) throw new CoreError('CC_ERR_PRIMITIVE', { name, why: 'there is one of that name' })
+    const older = olderNames[name]
+    if (older) throw new CoreError('CC_ERR_PRIMITIVE', { name, why: `packs mean ${older} by it` })
     joined.set(name, primitive)
   }
   return joined

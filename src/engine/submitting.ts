@@ -28,7 +28,14 @@ export interface NewCase {
 
 /** Takes a request through the door: everything about it that can be refused without looking into the store. */
 export function takeCase(request: SubmitRequest, nowMs: number): NewCase {
-  const { workflow, domain, key } = request
+  const { workflow, domain, key, priority = 0 } = request
+  for (const [what, name] of Object.entries({ workflow, domain })) {
+    if (typeof name === 'string' && isStorableText(name)) continue
+    throw new CoreError('CC_ERR_INPUT', { what, why: 'it is not a name' })
+  }
+  if (!Number.isSafeInteger(priority)) {
+    throw new CoreError('CC_ERR_INPUT', { what: 'priority', why: 'it must be a whole number' })
+  }
   if (key !== undefined && (key === '' || key.length > maxKeyCharacters || !isStorableText(key))) {
     throw new CoreError('CC_ERR_INPUT', { what: 'key', why: `it must have 1 to ${maxKeyCharacters} characters` })
   }

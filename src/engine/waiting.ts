@@ -1,15 +1,19 @@
-import type { Clock } from '../clock.ts'
 import { CoreError } from '../errors.ts'
 import type { CaseReader, CaseView } from './core.ts'
-import type { Wake } from './wake.ts'
+import type { Engine } from './execution.ts'
+import { refuseUnrunnable } from './runnable.ts'
 
-/** Until the case has ended or is held. The store is read once at the start and once for each hint, never polled. */
+/**
+ * Until the case has ended or is held. The store is read once at the start and once for each hint, never polled. Refuses a
+ * case that this process cannot run, for which it would wait in vain.
+ */
 export async function waitUntilRest(
   reader: Pick<CaseReader, 'getCase'>,
-  { wake, clock }: { wake: Wake; clock: Clock },
+  engine: Engine,
   instanceId: string,
   { timeoutMs, signal }: { timeoutMs?: number; signal?: AbortSignal },
 ): Promise<CaseView> {
+  const { wake, clock } = engine
   let changed = Promise.withResolvers<void>()
   const unsubscribe = wake.onRest(instanceId, () => changed.resolve())
   const cutShort = Promise.withResolvers<never>()
@@ -24,6 +28,7 @@ export async function waitUntilRest(
       changed = Promise.withResolvers<void>()
       const view = await reader.getCase(instanceId)
       if (view.status !== 'running') return view
+      refuseUnrunnable(engine, await engine.definition(view.definitionHash))
       await Promise.race([changed.promise, cutShort.promise])
     }
   } catch (error) {

@@ -5,7 +5,8 @@ import { CommitUnknownError } from '../storage/backend.ts'
 import type { ClaimRequest, Refill } from '../storage/hot-path.ts'
 import { releaseClaim, releaseStrays } from '../storage/work.ts'
 import type { Refiller } from './commit-lane.ts'
-import { abandonRunning, type Engine, execute, UnrunnableDefinition } from './execution.ts'
+import { abandonRunning, type Engine, execute } from './execution.ts'
+import { isUnrunnable } from './runnable.ts'
 
 export interface WorkerOptions {
   /** Instances in flight at a time. */
@@ -115,8 +116,8 @@ export class Worker implements Refiller {
   private async recover(work: Work, error: unknown): Promise<void> {
     const { backend, clock, log } = this.engine
     const instance = work.instanceId
-    if (error instanceof UnrunnableDefinition) {
-      log.warn({ instance, definition: work.definitionHash, lacks: error.lacks }, 'cases of this definition wait')
+    if (isUnrunnable(error)) {
+      log.warn({ instance, definition: work.definitionHash, code: error.code }, 'cases of this definition wait')
       this.unrunnable.add(work.definitionHash)
     } else {
       log.error({ instance, error: String(error) }, 'an instance could not be moved')

@@ -10,7 +10,7 @@ import { insertMeta } from './meta.ts'
 import { migrate, refuseOtherSchema } from './migrations.ts'
 import { SqliteBackend, SqliteReadBackend, SqliteTransaction } from './sqlite.ts'
 import { applicationId, cannotOpen, isNotADatabase, SqliteConnection } from './sqlite-connection.ts'
-import type { CommitProbe } from './sqlite-writer.ts'
+import { beginImmediate, type CommitProbe } from './sqlite-writer.ts'
 
 export interface OpenOptions {
   readonly path: string
@@ -97,7 +97,7 @@ export async function migrateStore(
 
 async function prepare(connection: SqliteConnection, path: string, { nowMs, url }: OpenOptions) {
   const tx = new SqliteTransaction(connection)
-  connection.execute('begin immediate')
+  await beginImmediate(connection, path)
   try {
     const applied = await migrate(tx, (sql) => connection.script(sql), { location: path, nowMs })
     await insertMeta(tx, nowMs)

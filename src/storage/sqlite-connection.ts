@@ -16,11 +16,13 @@ const sqliteReadOnly = 8
 const sqliteCannotOpen = 14
 const sqliteNotADatabase = 26
 
+const plainQuestion = /^\s*select\b/i
+
 /** One connection to a SQLite file. Every call is synchronous: it has happened when it returns. */
 export class SqliteConnection {
   private readonly database: DatabaseSync
   private readonly statements = new Map<string, StatementSync>()
-  /** Statements run by `execute`, so that a caller can see whether there were any. */
+  /** Statements run that may have changed something, so that a caller can see whether there were any. */
   writes = 0
 
   constructor(path: string, options: { readonly readOnly: boolean }) {
@@ -28,6 +30,8 @@ export class SqliteConnection {
   }
 
   query<R extends object>(sql: string, params: readonly SqlValue[] = []): R[] {
+    // `update … returning` is a question too.
+    if (!plainQuestion.test(sql)) this.writes += 1
     return this.statement(sql).all(...params) as R[]
   }
 

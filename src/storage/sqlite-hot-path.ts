@@ -12,8 +12,13 @@ import type { SqliteWriter } from './sqlite-writer.ts'
 import { insertTaskSql, newTaskValues } from './tasks.ts'
 import { toWork, workColumns, type WorkRow } from './work.ts'
 
-/** SQLite's result codes for data that a table refuses: constraint, type, size. Nothing is wrong with the store. */
+/** SQLite's result codes for data that a table refuses: size, constraint, type. Nothing is wrong with the store. */
 const refusedData: ReadonlySet<number | undefined> = new Set([18, 19, 20])
+
+/** True for data that a table refuses, or that cannot even be handed to it. */
+function isRefusedData(error: unknown): boolean {
+  return refusedData.has(sqliteCode(error)) || (error as { code?: unknown }).code === 'ERR_INVALID_ARG_TYPE'
+}
 
 const fenceSql = `instance_id = $1 and token = $2 and step_no = $3 and run = $4 and audit_seq = $5 and state = 'claimed'`
 
@@ -56,7 +61,7 @@ export class SqliteHotPath implements HotPath {
     try {
       return await this.send(commits, commitPlainly, refill)
     } catch (error) {
-      if (!refusedData.has(sqliteCode(error))) throw error
+      if (!isRefusedData(error)) throw error
       return await this.send(commits, commitApart, refill)
     }
   }
@@ -116,7 +121,7 @@ function commitApart(connection: SqliteConnection, commit: StepCommit): StepComm
     connection.execute('release step')
     return result
   } catch (error) {
-    if (!connection.isTransaction || !refusedData.has(sqliteCode(error))) throw error
+    if (!connection.isTransaction || !isRefusedData(error)) throw error
     connection.execute('rollback to step')
     connection.execute('release step')
     return { kind: 'poisoned', error: error as Error }

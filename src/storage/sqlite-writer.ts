@@ -33,6 +33,8 @@ export class SqliteWriter {
   private queue: Member[] = []
   private flushing: Promise<void> | undefined
   private scheduled = false
+  /** A group was begun in this turn of the event loop. */
+  private begun = false
   private closed = false
   private readonly connection: SqliteConnection
   private readonly location: string
@@ -63,7 +65,7 @@ export class SqliteWriter {
     if (this.closed) return Promise.reject(new CoreError('CC_ERR_CLOSED'))
     return new Promise<T>((resolve, reject) => {
       this.queue.push({ body, resolve: resolve as Member['resolve'], reject })
-      if (now && !this.flushing) this.flush()
+      if (now && !this.flushing && !this.begun) this.flush()
       else this.schedule()
     })
   }
@@ -88,6 +90,8 @@ export class SqliteWriter {
   }
 
   private flush(): void {
+    this.begun = true
+    setImmediate(() => (this.begun = false))
     this.flushing = this.commitNext(this.queue.splice(0, maxGroup)).finally(() => {
       this.flushing = undefined
       if (this.queue.length > 0) this.schedule()
@@ -113,7 +117,7 @@ export class SqliteWriter {
     run: (member: Member) => Promise<Outcome | undefined>,
   ): Promise<Outcome[] | undefined> {
     const { connection } = this
-    await this.begin()
+    await beginImmediate(connection, this.location)
     let isSent = false
     try {
       this.fence(connection)
@@ -136,21 +140,6 @@ export class SqliteWriter {
       if (connection.isTransaction) connection.execute('rollback')
       else if (isSent) throw new CommitUnknownError('the answer to COMMIT was lost', { cause: error })
       throw error
-    }
-  }
-
-  private async begin(): Promise<void> {
-    for (let waitedMs = 0; ; waitedMs += waitMs) {
-      try {
-        this.connection.execute('begin immediate')
-        return
-      } catch (error) {
-        if (sqliteCode(error) !== sqliteBusy) throw error
-        if (waitedMs >= maxWaitMs) {
-          throw new CoreError('CC_ERR_STORE_BUSY', { location: this.location, waitedMs }, { cause: error })
-        }
-      }
-      await delay(waitMs)
     }
   }
 
@@ -184,6 +173,22 @@ export class SqliteWriter {
       connection.execute('release member')
       return { error }
     }
+  }
+}
+
+/** Begins a write. A lock that somebody else has on the file is waited for without keeping the event loop. */
+export async function beginImmediate(connection: SqliteConnection, location: string): Promise<void> {
+  const startedAt = performance.now()
+  for (;;) {
+    try {
+      connection.execute('begin immediate')
+      return
+    } catch (error) {
+      if (sqliteCode(error) !== sqliteBusy) throw error
+      const waitedMs = Math.round(performance.now() - startedAt)
+      if (waitedMs >= maxWaitMs) throw new CoreError('CC_ERR_STORE_BUSY', { location, waitedMs }, { cause: error })
+    }
+    await delay(waitMs)
   }
 }
 

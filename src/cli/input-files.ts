@@ -1,0 +1,82 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { isAbsolute, relative } from 'node:path'
+import type { Readable } from 'node:stream'
+import { isJsonObject, type Json, type JsonObject, maxJsonBytes, parseJson } from '../domain/json.ts'
+import { CoreError } from '../errors.ts'
+
+/** A file of many cases may be larger than one case. */
+const maxCaseFileBytes = 64 * maxJsonBytes
+
+export interface CaseInputs {
+  readonly inputs: readonly JsonObject[]
+  /** The file held a list, be it of one. */
+  readonly isList: boolean
+}
+
+/** One case or a list of them, from a file or with `-` from standard input. */
+export async function readCases(file: string, stdin: Readable): Promise<CaseInputs> {
+  const value = await readJsonFile(file, { stdin, maxBytes: maxCaseFileBytes })
+  const isList = Array.isArray(value)
+  const items: readonly Json[] = isList ? (value as readonly Json[]) : [value]
+  if (items.length === 0) throw new CoreError('CC_ERR_CASE_FILE', { file, problem: 'the list is empty' })
+  return { isList, inputs: items.map((item, index) => caseOf(item, isList ? index : undefined, file)) }
+}
+
+function caseOf(item: Json, index: number | undefined, file: string): JsonObject {
+  if (isJsonObject(item)) return item
+  const what = Array.isArray(item) ? 'a list' : item === null ? 'null' : `a ${typeof item}`
+  const problem = index === undefined ? `it is ${what}` : `item ${index + 1} of the list is ${what}`
+  throw new CoreError('CC_ERR_CASE_FILE', { file, problem })
+}
+
+interface ReadOptions {
+  readonly stdin: Readable
+  readonly maxBytes?: number
+}
+
+/** Everything JSON that a command is given comes through the strict door; `-` is standard input. */
+export async function readJsonFile(file: string, { stdin, maxBytes = maxJsonBytes }: ReadOptions): Promise<Json> {
+  const bytes = file === '-' ? await readWhole(stdin) : await readBytes(file)
+  return parseJson(bytes, maxBytes)
+}
+
+async function readBytes(file: string): Promise<Buffer> {
+  try {
+    return await readFile(file)
+  } catch (cause) {
+    throw new CoreError('CC_ERR_FILE', { file, verb: 'read', why: reasonOf(cause) }, { cause })
+  }
+}
+
+async function readWhole(stream: Readable): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  for await (const chunk of stream) chunks.push(chunk as Buffer)
+  return Buffer.concat(chunks)
+}
+
+/** Writes a new file. One that is there stays as it is: it could be anything, the store itself included. */
+export async function writeNewFile(file: string, text: string): Promise<void> {
+  try {
+    await writeFile(file, text, { flag: 'wx' })
+  } catch (cause) {
+    throw new CoreError('CC_ERR_FILE', { file, verb: 'written', why: reasonOf(cause) }, { cause })
+  }
+}
+
+const reasons: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file or folder',
+  EISDIR: 'it is a folder',
+  EACCES: 'it is not allowed',
+  EEXIST: 'there is a file of that name',
+}
+
+function reasonOf(error: unknown): string {
+  const { code = '', message } = error as NodeJS.ErrnoException
+  return reasons[code] ?? message
+}
+
+/** A path as people read it: from where they stand, unless that leads away. */
+export function shownPath(path: string): string {
+  const way = relative('.', path)
+  return way.startsWith('..') || !isAbsolute(path) ? path : way
+}

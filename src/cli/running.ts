@@ -1,0 +1,57 @@
+import type { CaseView, Core, Progress } from '../engine/core.ts'
+import { isCoreError } from '../errors.ts'
+import type { Context } from './context.ts'
+import { dim } from './lines.ts'
+
+/** Exit codes of a command that waited for a case; refusals bring their own. */
+export const exits = { done: 0, failed: 1, verificationFailed: 4, held: 6 } as const
+
+/** What a case that was waited for makes of the exit code. */
+export function exitOf({ status }: Pick<CaseView, 'status'>): number {
+  if (status === 'completed') return exits.done
+  return status === 'suspended' ? exits.held : exits.failed
+}
+
+/** Waits for a case that this process runs, until it has ended or is held, or somebody interrupts. */
+export async function settled(
+  context: Context,
+  core: Core,
+  instanceId: string,
+  options: { readonly timeoutMs?: number | undefined } = {},
+): Promise<CaseView> {
+  const { timeoutMs } = options
+  const { signal } = context.interruption
+  try {
+    context.refuseIfInterrupted()
+    return await core.waitFor(instanceId, { signal, ...(timeoutMs !== undefined && { timeoutMs }) })
+  } catch (error) {
+    if (!isCoreError(error)) context.refuseIfInterrupted()
+    throw error
+  }
+}
+
+/**
+ * Tells on standard error what happens to these cases, as it happens, each under its label. Returns what ends it.
+ */
+export function follow(context: Context, core: Core, labels: ReadonlyMap<string, string>): () => void {
+  const { terminal } = context
+  return core.onProgress((progress) => {
+    const label = labels.get(progress.instanceId)
+    if (label === undefined) return
+    terminal.progress(progressJson(progress))
+    const { step, event, detail } = progress
+    terminal.err.line(dim([label, event, step, detail].filter(Boolean).join('  ')))
+  })
+}
+
+export function progressJson({ instanceId, step, event, detail }: Progress): object {
+  return { event, instance_id: instanceId, step: step ?? null, detail: detail ?? null }
+}
+
+/** Where a person goes on with a case that waits for one. */
+export function sayWhatIsOpen(context: Context, { openTasks }: CaseView): void {
+  const { out } = context.terminal
+  if (openTasks.length === 0) return
+  out.heading('Waiting for a person')
+  for (const taskId of openTasks) out.line(`  ${context.next('task', taskId)}`)
+}

@@ -1,0 +1,168 @@
+import type { Command } from 'commander'
+import type { JsonObject } from '../domain/json.ts'
+import type { CaseView, Core, Submitted } from '../engine/core.ts'
+import { type CoreError, isCoreError } from '../errors.ts'
+import { caseJson, type JsonDocument, listJson } from './as-json.ts'
+import { sayNobodyRuns } from './case-verbs.ts'
+import { type Act, example, waitLimit } from './command.ts'
+import type { Context } from './context.ts'
+import { readCases } from './input-files.ts'
+import { exitOf, exits, follow, sayWhatIsOpen, settled } from './running.ts'
+import { outcomeInWords, showCase, statusStyles } from './show-case.ts'
+
+interface SubmitOptions {
+  readonly domain: string
+  readonly input: string
+  readonly key?: string
+  readonly wait?: boolean
+  /** Milliseconds. */
+  readonly timeout?: number
+}
+
+/** What became of one item of the input. */
+interface Item {
+  readonly key: string | undefined
+  readonly submitted?: Submitted
+  readonly view?: CaseView
+  readonly refused?: CoreError
+}
+
+export function addSubmit(program: Command, act: Act): void {
+  const submit = program
+    .command('submit <workflow>')
+    .description('submit a case, or each of a list of cases')
+    .requiredOption('--domain <domain>', 'what the workflow is about')
+    .requiredOption('--input <file>', 'the case as JSON; - reads it from standard input')
+    .option('--key <key>', 'the same key again gives the same case; a list gets KEY-1, KEY-2, …')
+    .option('--pack <dir...>', 'folders of packs, in place of CC_PACKS')
+    .option('--wait', 'run it here, until it has ended or is held')
+    .addOption(waitLimit())
+    .action(act(submitCases))
+  example(
+    submit,
+    'submit travel_claim_settlement --domain travel_insurance \\\n    --pack packs/travel-claims --input claim.json --wait',
+  )
+}
+
+async function submitCases(context: Context, workflow: string, options: SubmitOptions): Promise<number> {
+  const { inputs, isList } = await readCases(options.input, context.terminal.stdin)
+  return await context.writing(context.submittingSettings, async (core) => {
+    const items: Item[] = []
+    for (const [index, input] of inputs.entries()) {
+      const key = isList && options.key !== undefined ? `${options.key}-${index + 1}` : options.key
+      items.push(await submitOne(context, core, { workflow, domain: options.domain, input, key }))
+      context.terminal.mark(core.simulated)
+      // One case by itself is refused like any other command; in a list the others still count.
+      if (!isList && items[0]!.refused) throw items[0]!.refused
+    }
+    const ended = options.wait ? await runAll(context, core, items, options.timeout) : items
+    answer(context, ended, isList)
+    if (!options.wait && ended.some((item) => item.submitted?.status === 'running')) sayNobodyRuns(context)
+    return Math.max(...ended.map(exitOfItem))
+  })
+}
+
+interface OneCase {
+  readonly workflow: string
+  readonly domain: string
+  readonly input: JsonObject
+  readonly key: string | undefined
+}
+
+async function submitOne(context: Context, core: Core, { key, ...request }: OneCase): Promise<Item> {
+  context.refuseIfInterrupted()
+  try {
+    const submitted = await core.submit({ ...request, actor: context.actor, ...(key !== undefined && { key }) })
+    return { key, submitted }
+  } catch (error) {
+    if (!isCoreError(error)) throw error
+    return { key, refused: error }
+  }
+}
+
+/** Runs what was stored, all of it at once as far as workers allow; one time limit holds for all. */
+async function runAll(
+  context: Context,
+  core: Core,
+  items: readonly Item[],
+  timeoutMs: number | undefined,
+): Promise<readonly Item[]> {
+  const unfollow = follow(context, core, labelsOf(items))
+  core.start()
+  const ended = await Promise.all(items.map((item) => runItem(context, core, item, timeoutMs)))
+  unfollow()
+  // Whoever set a limit does not want to wait much longer for steps that are under way.
+  if (ended.some(({ refused }) => isCoreError(refused, 'CC_ERR_TIMED_OUT'))) await core.drain({ patienceMs })
+  return ended
+}
+
+const patienceMs = 1000
+
+/** A single case needs no name beside what happens to it. */
+function labelsOf(items: readonly Item[]): ReadonlyMap<string, string> {
+  const stored = items.flatMap(({ submitted, key }, index) =>
+    submitted ? [[submitted.instanceId, key ?? String(index + 1)] as const] : [],
+  )
+  return new Map(stored.length === 1 ? stored.map(([instanceId]) => [instanceId, '']) : stored)
+}
+
+async function runItem(context: Context, core: Core, item: Item, timeoutMs: number | undefined): Promise<Item> {
+  if (!item.submitted) return item
+  const { instanceId } = item.submitted
+  try {
+    return { ...item, view: await settled(context, core, instanceId, { timeoutMs }) }
+  } catch (error) {
+    if (!isCoreError(error, 'CC_ERR_TIMED_OUT')) throw error
+    return { ...item, view: await core.getCase(instanceId), refused: error }
+  }
+}
+
+function exitOfItem({ view, refused }: Item): number {
+  if (refused) return refused.exit
+  return view ? exitOf(view) : exits.done
+}
+
+function answer(context: Context, items: readonly Item[], isList: boolean): void {
+  const { terminal } = context
+  const [only] = items
+  if (!isList && only?.refused) throw only.refused
+  const documents = items.map(itemJson)
+  terminal.document(isList ? listJson(documents) : documents[0]!)
+  if (isList) showList(context, items)
+  else showOne(context, only!)
+}
+
+function itemJson({ key, submitted, view, refused }: Item): JsonDocument {
+  return {
+    ...(submitted && { instance_id: submitted.instanceId, status: submitted.status, seen: submitted.seen }),
+    ...(view && caseJson(view)),
+    key: key ?? null,
+    ...(refused && { error: { code: refused.code, detail: refused.message, remedy: refused.remedy } }),
+  }
+}
+
+function showOne(context: Context, { submitted, view }: Item): void {
+  const { out } = context.terminal
+  if (view) {
+    showCase(out, view)
+    return sayWhatIsOpen(context, view)
+  }
+  const { instanceId, status, seen } = submitted!
+  out.line(seen ? 'Known by its key: case ' : 'Stored: case ', `${instanceId}, ${status}.`)
+}
+
+function showList(context: Context, items: readonly Item[]): void {
+  const { out } = context.terminal
+  const rows = items.map(({ key, submitted, view, refused }, index) => [
+    key ?? String(index + 1),
+    submitted?.instanceId ?? '-',
+    view?.status ?? submitted?.status ?? 'refused',
+    view?.tier ?? '-',
+    refused ? refused.message : view ? outcomeInWords(view) : submitted!.seen ? 'known by its key' : 'stored',
+  ])
+  out.table(['', 'case', 'status', 'tier', ''], rows, { styles: statusStyles })
+  if (items.some(({ view }) => view && view.openTasks.length > 0)) {
+    out.heading('Waiting for a person')
+    out.line(`  ${context.next('tasks')}`)
+  }
+}

@@ -1,0 +1,12 @@
+import { type Clock, systemClock } from '../clock.ts'
+import { readMeta } from '../storage/meta.ts'
+import { openStoreForReading } from '../storage/open.ts'
+import { StoreReader } from './case-reader.ts'
+import type { CaseReader } from './core.ts'
+
+/** Opens a store for reading, beside whoever writes it. Apart from `openCore`, so that who only reads loads no packs. */
+export async function openReader({ path, clock = systemClock }: { path: string; clock?: Clock }): Promise<CaseReader> {
+  const backend = await openStoreForReading(path)
+  const { simulated } = await backend.read(readMeta)
+  return new StoreReader(backend, clock, simulated)
+}

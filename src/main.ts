@@ -1,0 +1,16 @@
+import { Interruption } from './cli/interruption.ts'
+import { runProgram } from './cli/program.ts'
+
+/** Composition root: the only place that knows every part. What is heavy is loaded when a command opens a store. */
+
+process.exitCode = await runProgram(process.argv.slice(2), {
+  env: process.env,
+  streams: process,
+  stores: {
+    openCore: async (config) => (await import('./engine/open.ts')).openCore(config),
+    openReader: async (config) => (await import('./engine/open-reader.ts')).openReader(config),
+    initStore: async (path) => (await import('./storage/open.ts')).initStore(path),
+    migrateStore: async (path) => (await import('./storage/open.ts')).migrateStore(path),
+  },
+  interruption: (announce) => new Interruption({ announce, leave: () => process.exit(130) }),
+})

@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { test } from 'node:test'
+import { claims, claimWorkflow, fakeStreams, openDesk, runHere } from './cli.ts'
+
+/** Answers each question as a person would: once it is asked. */
+async function decideByHand(
+  env: Readonly<Record<string, string>>,
+  args: readonly string[],
+  answers: readonly string[],
+) {
+  const terminal = fakeStreams({ isTerminal: true })
+  const asked: string[] = []
+  const left = [...answers]
+  terminal.stderr.on('data', (chunk: Buffer) => {
+    asked.push(String(chunk))
+    if (!/(Decision|Reason|patch\)):/.test(String(chunk))) return
+    const answer = left.shift()
+    // Typed after the question was printed, and the end of the input when there is nothing more to say.
+    setImmediate(() => (answer === undefined ? terminal.stdin.end() : terminal.stdin.write(`${answer}\n`)))
+  })
+  const answer = await runHere(['decide', ...args], { ...env, NO_COLOR: '1' }, terminal)
+  await sleep(1)
+  return { ...answer, stderr: asked.join('') }
+}
+
+test('a person at a terminal is asked for what is missing, until it makes sense', async () => {
+  await using desk = await openDesk()
+  await desk.run(...claimWorkflow, '--input', claims, '--wait', '--as', 'kim')
+  const {
+    items: [task],
+  } = await desk.json('tasks', '--queue', 'claims_handlers')
+  const answers = ['bless', 'approve', '', 'All receipts are there.']
+  const { code, stdout, stderr } = await decideByHand(desk.env, [task.task_id], answers)
+  assert.equal(code, 0, stderr)
+  assert.match(stderr, /review_letter ran out of loops/)
+  assert.match(stderr, /One of: approve, approve_with_changes, deny, refer/)
+  assert.match(stdout, /Decided: approve by unverified:/)
+  const { audit } = await desk.json('case', task.instance_id, '--audit')
+  assert.equal(audit.at(-1).type, 'case.completed')
+
+  const again = await decideByHand(desk.env, [task.task_id], [])
+  assert.equal(again.code, 5, 'nobody is asked about a task that is decided')
+})
+
+test('who may not decide is told before being asked', async () => {
+  await using desk = await openDesk()
+  await desk.run(...claimWorkflow, '--input', claims, '--wait', '--as', 'kim')
+  const {
+    items: [task],
+  } = await desk.json('tasks', '--queue', 'claims_handlers')
+  const { code, stderr } = await decideByHand(desk.env, [task.task_id, '--as', 'kim'], [])
+  assert.equal(code, 1)
+  assert.match(stderr, /CC_ERR_FOUR_EYES/)
+  assert.doesNotMatch(stderr, /Decision:/)
+})
+
+test('who ends the input has decided nothing', async () => {
+  await using desk = await openDesk()
+  await desk.run(...claimWorkflow, '--input', claims, '--wait', '--as', 'kim')
+  const {
+    items: [task],
+  } = await desk.json('tasks', '--queue', 'claims_handlers')
+  const { code, stderr } = await decideByHand(desk.env, [task.task_id, 'deny'], [])
+  assert.equal(code, 2)
+  assert.match(stderr, /nothing was decided/)
+  assert.equal((await desk.json('task', task.task_id)).status, 'open')
+})
