@@ -155,11 +155,21 @@ export function newPayload(content: {
   const { instanceId, kind, value, nowMs } = content
   const id = newId(nowMs)
   const text = canonicalJson(value)
+  refuseTooMuch(text)
   const salt = randomHex(saltBytes)
   return {
     payload: { payloadId: id, instanceId, kind, text, salt, erasedAtMs: undefined },
     reference: { id, kind, commitment: commitPayload(salt, text) },
   }
+}
+
+/** How large a content may be: far beyond any prompt, and short of what hurts a database. */
+export const maxPayloadBytes = 16_777_216
+
+function refuseTooMuch(text: string): void {
+  if (text.length * 3 <= maxPayloadBytes) return
+  const bytes = Buffer.byteLength(text)
+  if (bytes > maxPayloadBytes) throw new CoreError('CC_ERR_JSON_TOO_LARGE', { bytes, maxBytes: maxPayloadBytes })
 }
 
 /** Makes the draft the event after `head`. The names are written in the order in which canonical JSON has them. */

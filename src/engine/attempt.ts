@@ -34,7 +34,7 @@ export async function attemptStep(
   })
   try {
     const result = await Promise.race([primitive.run({ ...call, signal: controller.signal }), cutShort])
-    return { kind: 'completed', result }
+    return { kind: 'completed', result: checkResult(primitive, result) }
   } catch (error) {
     if (controller.signal.reason === abandoned) return { kind: 'abandoned' }
     // A primitive that notices the abort first may throw anything; the reason of the abort is the truth.
@@ -43,6 +43,24 @@ export async function attemptStep(
     cancelTimeout()
     running.delete(controller)
   }
+}
+
+/** Event and checkpoint carry the model's name, so it stays one. */
+const maxModelCharacters = 500
+
+/** What programs' own primitives return is seen here for the first time. Content that is not JSON is met when it is written. */
+function checkResult({ name }: Primitive, result: StepResult | undefined): StepResult {
+  const { output, model, inputTokens, outputTokens } = result ?? {}
+  const refuse = (what: string): never => {
+    throw new StepFailure('primitive_error', `${name} gave no result: ${what}`, { retryable: false })
+  }
+  if (typeof output !== 'object' || output === null || Array.isArray(output)) refuse('its output is not an object')
+  const isName = model === undefined || (typeof model === 'string' && model.length <= maxModelCharacters)
+  if (!isName) refuse('its model is not a name')
+  for (const tokens of [inputTokens, outputTokens]) {
+    if (tokens !== undefined && !(Number.isSafeInteger(tokens) && tokens >= 0)) refuse('its tokens are not a number')
+  }
+  return result!
 }
 
 function toFailure(error: unknown): StepFailure {

@@ -61,10 +61,9 @@ export class Coordinator extends StoreReader implements Core {
     if (seen) return seen
     const pinned = findDefinition(this.packs, request.workflow, request.domain)
     refuseUnrunnable(this.engine, pinned.definition)
-    const submitted = await this.write(async (tx): Promise<Submitted> => {
+    const submitted = await this.write(async (tx, isAgain): Promise<Submitted> => {
       const { instanceId } = newCase
-      // A lost answer brings this body here a second time.
-      const own = await readInstance(tx, instanceId)
+      const own = isAgain ? await readInstance(tx, instanceId) : undefined
       if (own) return { instanceId, status: own.status, seen: false }
       const earlier = await findSubmission(tx, newCase)
       if (earlier) return earlier
@@ -106,13 +105,15 @@ export class Coordinator extends StoreReader implements Core {
     const asked = takeDecision(request)
     const nowMs = this.clock.nowMs()
     const definition = await this.definitionOf(asked.taskId)
-    const decided = await this.write(async (tx): Promise<Decided> => {
+    const decided = await this.write(async (tx, isAgain): Promise<Decided> => {
       const task = await requireTask(tx, asked.taskId)
       const instance = await requireInstance(tx, task.instanceId)
       const { taskId, instanceId } = task
       const first = findDecision(task, asked)
-      if (first)
-        return { taskId, instanceId, ...first, status: instance.status, repeated: true, openedTaskId: undefined }
+      if (first) {
+        const repeated = !isAgain || task.decidedAtMs !== nowMs
+        return { taskId, instanceId, ...first, status: instance.status, repeated, openedTaskId: undefined }
+      }
       const decision = checkDecision(task, asked)
       checkDecider(task, asked.actor, nowMs)
       return await recordDecision(tx, { task, instance, definition, asked, decision, nowMs })
@@ -200,7 +201,7 @@ export class Coordinator extends StoreReader implements Core {
     return await this.engine.definition(hash)
   }
 
-  private write<T>(body: (tx: Transaction) => Promise<T>): Promise<T> {
+  private write<T>(body: (tx: Transaction, isAgain: boolean) => Promise<T>): Promise<T> {
     return writeSurely(this.backend, body)
   }
 

@@ -10,12 +10,15 @@ const maxTries = 5
 
 /**
  * Runs a write until its outcome is certain. The body is run again when the head had moved and when the answer to COMMIT
- * was lost, so it must begin by looking whether it has happened already, with ids that were made before.
+ * was lost; `isAgain` tells it that what it is to write may be there already.
  */
-export async function writeSurely<T>(backend: Backend, body: (tx: Transaction) => Promise<T>): Promise<T> {
+export async function writeSurely<T>(
+  backend: Backend,
+  body: (tx: Transaction, isAgain: boolean) => Promise<T>,
+): Promise<T> {
   for (let tries = 1; ; tries += 1) {
     try {
-      return await backend.transaction(body)
+      return await backend.transaction((tx) => body(tx, tries > 1))
     } catch (error) {
       const isOpen = error instanceof HeadMoved || error instanceof CommitUnknownError
       if (!isOpen || tries >= maxTries) throw error
