@@ -67,6 +67,12 @@ export const catalogue = {
     says: 'The condition is wrong at character {column}: {problem}.',
     remedy: 'Write {right}.',
   },
+  CC_ERR_CONTENT_DIFFERS: {
+    exit: 4,
+    status: 500,
+    says: 'Payload {payloadId} of case {instanceId} is not what was recorded.',
+    remedy: 'Nothing was decided. Run: cognitive-core audit verify --instance {instanceId}',
+  },
   CC_ERR_DATABASE_NEWER: {
     exit: 3,
     status: 500,

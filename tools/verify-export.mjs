@@ -306,10 +306,12 @@ class Record {
     return problem && this.fault(this.nextSeq, problem.what, `audit_events.${problem.column}`, problem.detail)
   }
 
-  faultOfPlace({ row }) {
+  faultOfPlace(link) {
+    const { row } = link
     const expected = this.nextSeq
     if (row.seq === expected) return undefined
     if (row.seq > expected) return this.vacancy(expected)
+    if (this.isEvent(link, expected)) return this.misplaced(expected, row.seq)
     return this.fault(row.seq, 'inserted', 'audit_events', `no event can have the number ${row.seq} here`)
   }
 
@@ -395,12 +397,19 @@ class Record {
   }
 
   /** The event that was not at its place stands at another one: it was moved, not removed. */
-  lookForVacant({ row, hash, envelope }) {
-    if (this.vacant === undefined || envelope?.seq !== this.vacant || hash !== row?.hash) return
-    if (envelope.instance !== this.instanceId) return
-    const detail = `event ${this.vacant} stands at the place of event ${row.seq}`
-    this.finding = this.fault(this.vacant, 'reordered', 'audit_events.seq', detail)
+  lookForVacant(link) {
+    if (this.vacant === undefined || !this.isEvent(link, this.vacant)) return
+    this.finding = this.misplaced(this.vacant, link.row.seq)
     this.vacant = undefined
+  }
+
+  /** Whether this is the event of that number, wherever it stands. */
+  isEvent({ row, hash, envelope }, seq) {
+    return envelope?.seq === seq && envelope.instance === this.instanceId && hash === row?.hash
+  }
+
+  misplaced(seq, place) {
+    return this.fault(seq, 'reordered', 'audit_events.seq', `event ${seq} stands at the place of event ${place}`)
   }
 
   /** Remembers what a whole event says of the other rows. */

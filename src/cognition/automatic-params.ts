@@ -12,16 +12,20 @@ import { cutText, summarizeSteps } from './summary.ts'
  * where the context does not show it, and points to the `subject` where the pack gives one.
  */
 export function withAutomaticParams(
-  params: Readonly<Record<string, string>>,
+  params: Record<string, string>,
   written: Step['params'],
   context: RunContext,
   primitive: Pick<Primitive, 'needsModel'>,
-  todayIso: string,
+  nowMs: number,
 ): Record<string, string> {
-  if (!primitive.needsModel) return { ...params }
+  if (!primitive.needsModel) return params
   const own = params.context?.trim() ? params.context : undefined
   if (own === undefined) {
-    const parts = [`Today is ${todayIso}.`, `The case:\n${showCase(context.input)}`, summarizeSteps(context)]
+    const parts = [
+      `Today is ${new Date(nowMs).toISOString().slice(0, 10)}.`,
+      `The case:\n${showCase(context.input)}`,
+      summarizeSteps(context),
+    ]
     return { ...params, context: parts.join('\n\n') }
   }
   const takesFromCase = JSON.stringify(written.context).includes('${')

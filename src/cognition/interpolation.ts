@@ -71,8 +71,7 @@ export function resolveStepParams(
   nowMs: number,
 ): Record<string, string> {
   const params = resolveParams(step.params, context, { step: step.name, run })
-  const todayIso = new Date(nowMs).toISOString().slice(0, 10)
-  return withAutomaticParams(params, step.params, context, primitive, todayIso)
+  return withAutomaticParams(params, step.params, context, primitive, nowMs)
 }
 
 function resolveReference(reference: string, context: RunContext, running: RunningStep): string {

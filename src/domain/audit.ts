@@ -2,7 +2,7 @@ import { hash } from 'node:crypto'
 import { CoreError } from '../errors.ts'
 import { newId, randomHex } from './identity.ts'
 import type { Checkpoint, Payload, PayloadKind } from './instance.ts'
-import { canonicalEnvelope, canonicalJson, type Json } from './json.ts'
+import { canonicalJson, envelopeWriter, type Json } from './json.ts'
 
 /** What can happen to an instance, as its chain records it. */
 export const auditEventTypes = [
@@ -124,16 +124,16 @@ type Recorded<T> = {
  * row's place in the table, is not part of it.
  */
 export function checkpointDigest(checkpoint: Recorded<Checkpoint>): string {
-  const row = canonicalEnvelope({
+  const row = writeCheckpoint({
     attempts: checkpoint.attempts,
     ended_at_ms: checkpoint.endedAtMs,
-    error_code: checkpoint.errorCode ?? undefined,
-    input_tokens: checkpoint.inputTokens ?? undefined,
+    error_code: checkpoint.errorCode,
+    input_tokens: checkpoint.inputTokens,
     instance_id: checkpoint.instanceId,
-    model: checkpoint.model ?? undefined,
+    model: checkpoint.model,
     output_commitment: checkpoint.outputCommitment,
     output_payload_id: checkpoint.outputPayloadId,
-    output_tokens: checkpoint.outputTokens ?? undefined,
+    output_tokens: checkpoint.outputTokens,
     primitive: checkpoint.primitive,
     route: checkpoint.route,
     run: checkpoint.run,
@@ -144,6 +144,12 @@ export function checkpointDigest(checkpoint: Recorded<Checkpoint>): string {
   })
   return hash('sha256', `cc/checkpoint/v1\n${row}`)
 }
+
+const writeCheckpoint = envelopeWriter([
+  ...(['attempts', 'ended_at_ms', 'error_code', 'input_tokens', 'instance_id', 'model', 'output_commitment'] as const),
+  ...(['output_payload_id', 'output_tokens', 'primitive', 'route', 'run', 'started_at_ms', 'status'] as const),
+  ...(['step', 'step_no'] as const),
+])
 
 /** Content on its way into the store: its row, and what an event says of it. */
 export function newPayload(content: {
@@ -172,10 +178,15 @@ function refuseTooMuch(text: string): void {
   if (bytes > maxPayloadBytes) throw new CoreError('CC_ERR_JSON_TOO_LARGE', { bytes, maxBytes: maxPayloadBytes })
 }
 
-/** Makes the draft the event after `head`. The names are written in the order in which canonical JSON has them. */
+const writeEvent = envelopeWriter([
+  ...(['actor', 'at', 'checkpoint', 'definition', 'facts', 'instance', 'model', 'payload', 'prev', 'seq'] as const),
+  ...(['simulated', 'step', 'tier', 'type', 'v'] as const),
+])
+
+/** Makes the draft the event after `head`. */
 export function sealEvent(head: ChainHead, draft: AuditEventDraft): AuditEvent {
   const seq = head.seq + 1
-  const envelope = canonicalEnvelope({
+  const envelope = writeEvent({
     actor: draft.actor,
     at: draft.atMs,
     checkpoint: draft.checkpoint,

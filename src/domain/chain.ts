@@ -116,10 +116,12 @@ export class ChainCheck {
     this.accepted(link.envelope!)
   }
 
-  private faultOfPlace({ row }: Link): RecordFinding | undefined {
+  private faultOfPlace(link: Link): RecordFinding | undefined {
+    const { row } = link
     const expected = this.nextSeq
     if (row.seq === expected) return undefined
     if (row.seq > expected) return this.vacancy(expected)
+    if (this.isEvent(link, expected)) return misplaced(expected, row.seq)
     return fault(row.seq, 'inserted', 'audit_events', `no event can have the number ${row.seq} after ${expected - 1}`)
   }
 
@@ -207,17 +209,24 @@ export class ChainCheck {
   }
 
   /** The event that was not at its place stands at another one: it was moved, not removed. */
-  private lookForVacant({ row, hash, envelope }: Link): void {
-    if (this.vacant === undefined || envelope?.seq !== this.vacant || hash !== row.hash) return
-    if (envelope.instance !== this.instanceId) return
-    const detail = `event ${this.vacant} stands at the place of event ${row.seq}`
-    this.finding = fault(this.vacant, 'reordered', 'audit_events.seq', detail)
+  private lookForVacant(link: Link): void {
+    if (this.vacant === undefined || !this.isEvent(link, this.vacant)) return
+    this.finding = misplaced(this.vacant, link.row.seq)
     this.vacant = undefined
+  }
+
+  /** Whether this is the event of that number, wherever it stands. */
+  private isEvent({ row, hash, envelope }: Link, seq: number): boolean {
+    return envelope?.seq === seq && envelope.instance === this.instanceId && hash === row.hash
   }
 
   private get nextSeq(): number {
     return (this.last?.row.seq ?? 0) + 1
   }
+}
+
+function misplaced(seq: number, place: number): RecordFinding {
+  return fault(seq, 'reordered', 'audit_events.seq', `event ${seq} stands at the place of event ${place}`)
 }
 
 /** Reads an envelope; undefined when the text is not one. Its hash says whether it is the one that was written. */

@@ -44,6 +44,12 @@ export interface Instance {
   readonly endedAtMs: number | undefined
 }
 
+/** What does not change while an instance lives, and all that moving it needs of its row. */
+export type LiveInstance = Pick<
+  Instance,
+  'instanceId' | 'definitionHash' | 'submittedBy' | 'simulated' | 'inputPayloadId'
+>
+
 /** The hot row of a live instance: its step pointer, its fence and the head of its chain. */
 export interface Work {
   readonly instanceId: string

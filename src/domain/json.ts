@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import { CoreError } from '../errors.ts'
 import { scanJson } from './json-scan.ts'
 
-export { canonicalEnvelope, canonicalJson } from './json-canonical.ts'
+export { canonicalEnvelope, canonicalJson, envelopeWriter } from './json-canonical.ts'
 
 /** A JSON value as it came through the strict door. */
 export type Json = null | boolean | number | string | readonly Json[] | JsonObject

@@ -40,9 +40,9 @@ export class StoreReader implements CaseReader {
     return this.backend.read((reader) => viewCase(reader, instanceId))
   }
 
-  listCases({ status, workflow, limit, cursor }: CaseFilter = {}): Promise<Page<CaseView>> {
+  async listCases({ status, workflow, limit, cursor }: CaseFilter = {}): Promise<Page<CaseView>> {
     const size = pageSize(limit)
-    return this.backend.read(async (reader) => {
+    return await this.backend.read(async (reader) => {
       const found = await listInstances(reader, { status, workflow, before: cursor, limit: size + 1 })
       const items: CaseView[] = []
       for (const instance of found.slice(0, size)) items.push(await viewInstance(reader, instance))
@@ -65,9 +65,9 @@ export class StoreReader implements CaseReader {
     return this.backend.read((reader) => viewTask(reader, taskId))
   }
 
-  listTasks({ queue, status = 'open', limit, cursor }: TaskFilter = {}): Promise<Page<Task>> {
+  async listTasks({ queue, status = 'open', limit, cursor }: TaskFilter = {}): Promise<Page<Task>> {
     const size = pageSize(limit)
-    return this.backend.read(async (reader) => {
+    return await this.backend.read(async (reader) => {
       const found = await listTasks(reader, { queue, status, after: readCursor(cursor), limit: size + 1 })
       const items = found.slice(0, size)
       return { items, nextCursor: found.length > size ? writeCursor(items.at(-1)!) : undefined }

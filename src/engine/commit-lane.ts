@@ -36,8 +36,8 @@ interface Member {
 export interface Refiller {
   /** Undefined when nothing more is to be claimed. */
   refill(): Refill | undefined
-  /** The answer to a commit was lost, and with it the tokens of what it may have claimed. */
-  mayHaveStrays(): void
+  /** The answer to a commit was lost, and with it the tokens of what it may have claimed under this name. */
+  loseClaim(claimedBy: string): void
 }
 
 /** At most this many steps share a commit. */
@@ -82,9 +82,10 @@ export class CommitLane {
   }
 
   private async send(batch: readonly Member[], sends: number): Promise<void> {
+    const refill = this.refiller?.refill()
     try {
       const commits = batch.map((member) => member.commit)
-      const results = await this.backend.hotPath.commitSteps(commits, this.refiller?.refill())
+      const results = await this.backend.hotPath.commitSteps(commits, refill)
       for (const [index, member] of batch.entries()) {
         const result = results[index]!
         if (result.kind === 'committed') member.resolve({ kind: 'committed', commit: member.commit })
@@ -93,7 +94,7 @@ export class CommitLane {
       }
     } catch (error) {
       if (error instanceof CommitUnknownError) {
-        this.refiller?.mayHaveStrays()
+        if (refill) this.refiller?.loseClaim(refill.claim.claimedBy)
         for (const member of batch) await this.settle(member)
       } else if (sends < maxSends) await this.send(batch, sends + 1)
       else for (const member of batch) member.reject(error)

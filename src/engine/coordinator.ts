@@ -12,12 +12,12 @@ import { StoreReader } from './case-reader.ts'
 import { requireTask } from './case-views.ts'
 import { recordOnInstance } from './chain-writes.ts'
 import type { CaseView, Core, Decided, DecisionRequest, Progress, SubmitRequest, Submitted } from './core.ts'
-import { checkDecider, checkDecision, findDecision, recordDecision, takeDecision } from './deciding.ts'
+import { checkDecider, checkDecision, findDecision, findOpened, recordDecision, takeDecision } from './deciding.ts'
 import type { Engine } from './execution.ts'
 import { cancelCase, eraseContent, requireInstance, retryCase } from './intervening.ts'
 import { refuseUnrunnable } from './runnable.ts'
-import { writeSurely } from './store-writes.ts'
-import { findSubmission, insertCase, takeCase } from './submitting.ts'
+import { HeadMoved, writeSurely } from './store-writes.ts'
+import { findSubmission, insertCase, takeCase, takeObject } from './submitting.ts'
 import { Sweeper } from './sweeper.ts'
 import { waitUntilRest } from './waiting.ts'
 import { Worker } from './worker.ts'
@@ -35,6 +35,8 @@ export class Coordinator extends StoreReader implements Core {
   private readonly worker: Worker
   private readonly sweeper: Sweeper
   private draining: Promise<void> | undefined
+  /** Ends the waiting of those whose cases will not come to rest here. */
+  private readonly closing = new AbortController()
 
   constructor(parts: {
     readonly engine: Engine
@@ -86,7 +88,7 @@ export class Coordinator extends StoreReader implements Core {
       if (task.status === 'decided') throw new CoreError('CC_ERR_ALREADY_DECIDED', { taskId, decision, decidedBy })
       checkDecider(task, actor, nowMs)
       if (task.claimedBy === actor && task.claimedUntilMs === untilMs) return task
-      await claimTask(tx, { taskId, actor, nowMs, untilMs })
+      if (!(await claimTask(tx, { task, actor, untilMs }))) throw new HeadMoved()
       const instance = await requireInstance(tx, instanceId)
       const claimed = {
         type: 'task.claimed',
@@ -112,7 +114,8 @@ export class Coordinator extends StoreReader implements Core {
       const first = findDecision(task, asked)
       if (first) {
         const repeated = !isAgain || task.decidedAtMs !== nowMs
-        return { taskId, instanceId, ...first, status: instance.status, repeated, openedTaskId: undefined }
+        const openedTaskId = await findOpened(tx, task)
+        return { taskId, instanceId, ...first, status: instance.status, repeated, openedTaskId }
       }
       const decision = checkDecision(task, asked)
       checkDecider(task, asked.actor, nowMs)
@@ -158,7 +161,8 @@ export class Coordinator extends StoreReader implements Core {
   }
 
   async waitFor(instanceId: string, options: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<CaseView> {
-    return await waitUntilRest(this, this.engine, instanceId, options)
+    const signals = [this.closing.signal, ...(options.signal ? [options.signal] : [])]
+    return await waitUntilRest(this, this.engine, instanceId, { ...options, signal: AbortSignal.any(signals) })
   }
 
   onProgress(listener: (progress: Progress) => void): () => void {
@@ -189,6 +193,7 @@ export class Coordinator extends StoreReader implements Core {
 
   override async close(): Promise<void> {
     await this.drain()
+    this.closing.abort(new CoreError('CC_ERR_CLOSED'))
     await super.close()
   }
 
@@ -227,4 +232,5 @@ export function refuseModel(location: string, isSimulation: boolean, model: stri
 
 function checkReason(reason: string, what: string): void {
   if (typeof reason !== 'string' || reason.trim() === '') throw new CoreError('CC_ERR_REASON', { what })
+  takeObject({ reason }, 'reason')
 }

@@ -6,14 +6,14 @@ import { canonicalJson, type Json, type JsonObject, mergePatch } from '../domain
 import { allowedDecisions, type Decision, type Task } from '../domain/task.ts'
 import type { Definition } from '../domain/workflow.ts'
 import { CoreError } from '../errors.ts'
-import type { Transaction } from '../storage/backend.ts'
-import { readPayload } from '../storage/payloads.ts'
-import { decideTask, insertTask, type NewTask } from '../storage/tasks.ts'
+import type { Reader, Transaction } from '../storage/backend.ts'
+import { decideTask, insertTask, type NewTask, readTasksOf } from '../storage/tasks.ts'
 import { isSamePerson } from './actor.ts'
 import { type Happening, keepContent, recordOnInstance } from './chain-writes.ts'
 import type { Decided, DecisionRequest } from './core.ts'
 import { HeadMoved } from './store-writes.ts'
 import { takeObject } from './submitting.ts'
+import { readVouched } from './vouching.ts'
 import { newTask, taskOpened } from './task-opening.ts'
 
 /** A decision as it was asked for, before the task is known. */
@@ -44,6 +44,18 @@ export function findDecision(task: Task, asked: AskedDecision): Pick<Decided, 'd
   const isRepeat = decidedBy === asked.actor && task.decisionDigest === asked.digest
   if (!isRepeat) throw new CoreError('CC_ERR_ALREADY_DECIDED', { taskId, decision, decidedBy })
   return { decision: decision!, decidedBy: decidedBy! }
+}
+
+/** The task that the decision of this one opened, if it opened any. */
+export async function findOpened(reader: Reader, task: Task): Promise<string | undefined> {
+  const { instanceId, barred, decidedAtMs, decidedBy } = task
+  const opened = (await readTasksOf(reader, instanceId)).find(
+    (other) =>
+      other.openedAtMs === decidedAtMs &&
+      other.barred.length === barred.length + 1 &&
+      other.barred.at(-1) === decidedBy,
+  )
+  return opened?.taskId
 }
 
 /** Refuses a word that does not belong to the task's tier, and changes that do not belong to the word. */
@@ -129,6 +141,7 @@ async function effectOf(tx: Transaction, deciding: Deciding): Promise<Effect> {
     case 'approve':
     case 'release': {
       const outcomePayloadId = instance.proposedPayloadId
+      await readProposal(tx, instance)
       return completed({ ...happened, facts: { outcome: outcomePayloadId } }, outcomePayloadId, nowMs)
     }
     case 'approve_with_changes': {
@@ -182,11 +195,16 @@ function passedOn(
   }
 }
 
+/** What a person says yes to must be what the workflow proposed. */
+async function readProposal(tx: Transaction, { instanceId, proposedPayloadId }: Instance): Promise<Json> {
+  const text = proposedPayloadId && (await readVouched(tx, instanceId, proposedPayloadId))
+  if (text === undefined) throw new CoreError('CC_ERR_ERASED', { instanceId })
+  return JSON.parse(text) as Json
+}
+
 /** The proposal with a person's changes, kept beside the proposal. */
 async function keepChanged(tx: Transaction, { instance, asked, nowMs }: Deciding): Promise<PayloadReference> {
-  const { instanceId, proposedPayloadId } = instance
-  const proposed = proposedPayloadId && (await readPayload(tx, instanceId, proposedPayloadId))
-  if (!proposed || proposed.text === undefined) throw new CoreError('CC_ERR_ERASED', { instanceId })
-  const value = mergePatch(JSON.parse(proposed.text) as Json, asked.changes!)
+  const { instanceId } = instance
+  const value = mergePatch(await readProposal(tx, instance), asked.changes!)
   return await keepContent(tx, { instanceId, kind: 'outcome', value, nowMs })
 }

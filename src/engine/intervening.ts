@@ -5,7 +5,7 @@ import { insertEvents } from '../storage/audit.ts'
 import type { Transaction } from '../storage/backend.ts'
 import { readLatestCheckpoints } from '../storage/checkpoints.ts'
 import { endInstance, readInstance } from '../storage/instances.ts'
-import { erasePayload, readPayload } from '../storage/payloads.ts'
+import { erasePayload, isReadingErased, readPayload } from '../storage/payloads.ts'
 import { escalateTask, readTask, readTasksOf, withdrawTasks } from '../storage/tasks.ts'
 import { deleteWork, insertWork, readWork, requestCancel } from '../storage/work.ts'
 import { type Happening, keepContent, linkEvents, recordOnInstance } from './chain-writes.ts'
@@ -70,8 +70,7 @@ export async function retryCase(tx: Transaction, { instanceId, actor, nowMs }: A
   // A lost answer brings this body here a second time: what it wrote then is what it was asked for.
   if (status === 'running' && instance.updatedAtMs === nowMs) return
   if (status !== 'failed' || step === undefined) throw new CoreError('CC_ERR_NOT_RETRYABLE', { instanceId, status })
-  const input = await readPayload(tx, instanceId, instance.inputPayloadId)
-  if (input?.text === undefined) throw new CoreError('CC_ERR_ERASED', { instanceId })
+  if (await isReadingErased(tx, instanceId)) throw new CoreError('CC_ERR_ERASED', { instanceId })
   const [latest] = await readLatestCheckpoints(tx, instanceId, [step])
   const run = (latest?.run ?? 0) + 1
   const change = { status: 'running', failureCode: undefined, resumeStep: undefined, endedAtMs: undefined } as const

@@ -1,17 +1,18 @@
 import assert from 'node:assert/strict'
 import type { StepOutput } from '../cognition/run-context.ts'
-import { caseIdOf, type Checkpoint, type Instance, type Payload, type Work } from '../domain/instance.ts'
+import { caseIdOf, type Checkpoint, type LiveInstance, type Payload, type Work } from '../domain/instance.ts'
 import type { JsonObject } from '../domain/json.ts'
 import type { Definition, Route } from '../domain/workflow.ts'
 import type { Backend } from '../storage/backend.ts'
 import { readLatestCheckpoints } from '../storage/checkpoints.ts'
-import { readInstance } from '../storage/instances.ts'
+import { readLiveInstance } from '../storage/instances.ts'
 import { readPayloads } from '../storage/payloads.ts'
 import type { Mishap } from './governing.ts'
+import { assertVouched } from './vouching.ts'
 
 /** What an execution needs to go on, read once per claim: its size follows the workflow, not the history. */
 export interface Loaded {
-  readonly instance: Instance
+  readonly instance: LiveInstance
   readonly definition: Definition
   readonly input: JsonObject
   readonly caseId: string
@@ -25,11 +26,13 @@ export interface Loaded {
 export async function loadInstance(backend: Backend, work: Work, definition: Definition): Promise<Loaded> {
   const steps = definition.steps.map(({ name }) => name)
   const { instance, latest, payloads } = await backend.read(async (reader) => {
-    const instance = await readInstance(reader, work.instanceId)
+    const instance = await readLiveInstance(reader, work.instanceId)
     assert(instance, `instance ${work.instanceId} has a work row and no instance row`)
     const latest = work.stepNo === 0 ? [] : await readLatestCheckpoints(reader, work.instanceId, steps)
     const ids = [instance.inputPayloadId, ...latest.map((checkpoint) => checkpoint.outputPayloadId)]
-    return { instance, latest, payloads: await readPayloads(reader, work.instanceId, ids) }
+    const payloads = await readPayloads(reader, work.instanceId, ids)
+    await assertVouched(reader, { work, instance, definition, latest, payloads })
+    return { instance, latest, payloads }
   })
   const input = contentOf(payloads.get(instance.inputPayloadId))
   return { instance, definition, input, caseId: caseIdOf(input, instance.instanceId), ...recall(latest, payloads) }

@@ -8,7 +8,7 @@ import {
   newPayload,
   sealEvents,
 } from '../domain/audit.ts'
-import type { Checkpoint, Instance, Payload } from '../domain/instance.ts'
+import type { Checkpoint, LiveInstance, Payload } from '../domain/instance.ts'
 import { canonicalJson, type Json, type JsonObject } from '../domain/json.ts'
 import type { Definition, Route, Step } from '../domain/workflow.ts'
 import type { Fence, NextWork, StepCommit } from '../storage/hot-path.ts'
@@ -54,7 +54,7 @@ export type Recorder = ReturnType<typeof recorderOf>
  * Turns what happened to one instance into commits. What is written once (payload, checkpoint) is made by `write…`;
  * what hangs on the chain's head (events, hashes) is made anew for each base by the function named after the event.
  */
-export function recorderOf(instance: Instance, definition: Definition) {
+export function recorderOf(instance: LiveInstance, definition: Definition) {
   const { instanceId } = instance
   const common = {
     instanceId,
@@ -292,7 +292,10 @@ export function recorderOf(instance: Instance, definition: Definition) {
   }
 }
 
+const maxMessageCharacters = 10_000
+
 function errorContent(failure: StepFailure): Json {
-  // A message may quote what a model wrote; what could not be stored as text is shown as what it is not.
-  return { code: failure.code, message: failure.message.toWellFormed().replaceAll('\0', '␀') }
+  // A message may quote what a model wrote, at any length; what could not be stored as text is shown as what it is not.
+  const message = failure.message.slice(0, maxMessageCharacters).toWellFormed().replaceAll('\0', '␀')
+  return { code: failure.code, message }
 }

@@ -1,7 +1,7 @@
 import type { AuditEventDraft } from '../domain/audit.ts'
 import { isSampled } from '../domain/governance.ts'
 import { newId } from '../domain/identity.ts'
-import type { Instance } from '../domain/instance.ts'
+import type { LiveInstance } from '../domain/instance.ts'
 import type { Task } from '../domain/task.ts'
 import type { Definition } from '../domain/workflow.ts'
 import type { NewTask } from '../storage/tasks.ts'
@@ -9,7 +9,7 @@ import type { Governed } from './governing.ts'
 
 /** The task that the tier asks for: none for auto, and of spot-checked cases only for those that are drawn. */
 export function taskFor(
-  instance: Instance,
+  instance: LiveInstance,
   definition: Definition,
   governed: Governed,
   atMs: number,
@@ -23,7 +23,7 @@ export function taskFor(
 
 /** A task of this tier with the queue and the due time that the pinned definition gives it. */
 export function newTask(about: {
-  readonly instance: Pick<Instance, 'instanceId' | 'submittedBy'>
+  readonly instance: Pick<LiveInstance, 'instanceId' | 'submittedBy'>
   readonly definition: Definition
   readonly tier: Task['tier']
   readonly because: string

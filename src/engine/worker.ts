@@ -3,7 +3,7 @@ import type { Work } from '../domain/instance.ts'
 import { isCoreError } from '../errors.ts'
 import { CommitUnknownError } from '../storage/backend.ts'
 import type { ClaimRequest, Refill } from '../storage/hot-path.ts'
-import { releaseClaim, releaseStrays } from '../storage/work.ts'
+import { releaseClaim, releaseClaimsOf } from '../storage/work.ts'
 import type { Refiller } from './commit-lane.ts'
 import { abandonRunning, type Engine, execute } from './execution.ts'
 import { isUnrunnable } from './runnable.ts'
@@ -32,7 +32,11 @@ export class Worker implements Refiller {
   /** Called when something may have become ready, or a slot free. */
   private nudge: () => void = nothing
   private nudged = false
-  private hasStrays = false
+  /** Names of claims whose answer was lost: what they took is claimed under tokens that nobody knows. */
+  private readonly lost = new Set<string>()
+  /** Claims that could not be given back when they should have been, by their tokens. */
+  private readonly owed = new Map<string, Work>()
+  private claims = 0
 
   constructor(engine: Engine, options: WorkerOptions) {
     this.engine = engine
@@ -55,11 +59,11 @@ export class Worker implements Refiller {
 
   refill(): Refill | undefined {
     if (this.isLeaving) return undefined
-    return { claim: this.claimAs(), take: (claimed) => this.launch(claimed) }
+    return { claim: this.nextClaim(), take: (claimed) => this.launch(claimed) }
   }
 
-  mayHaveStrays(): void {
-    this.hasStrays = true
+  loseClaim(claimedBy: string): void {
+    this.lost.add(claimedBy)
     this.wakeUp()
   }
 
@@ -77,26 +81,34 @@ export class Worker implements Refiller {
 
   private async claim(limit: number): Promise<Work[]> {
     const { backend, clock, log } = this.engine
+    const claim = this.nextClaim()
     try {
-      if (this.hasStrays) await this.releaseStrays()
+      if (this.lost.size > 0 || this.owed.size > 0) await this.giveBack()
       if (!(await backend.hotPath.anyReady([...this.unrunnable]))) return []
-      return await backend.hotPath.claim({ ...this.claimAs(), limit })
+      return await backend.hotPath.claim({ ...claim, limit })
     } catch (error) {
-      if (error instanceof CommitUnknownError) this.hasStrays = true
+      if (error instanceof CommitUnknownError) this.lost.add(claim.claimedBy)
       log.error({ error: String(error) }, 'nothing could be claimed')
       await clock.sleep(troubleMs, this.engine.leaving.signal)
+      this.wakeUp()
       return []
     }
   }
 
-  private claimAs(): Omit<ClaimRequest, 'limit'> {
-    return { claimedBy: this.options.name, nowMs: this.engine.clock.nowMs(), except: [...this.unrunnable] }
+  /** Each claim has a name of its own, so that one can be given back without knowing what it took. */
+  private nextClaim(): Omit<ClaimRequest, 'limit'> {
+    const claimedBy = `${this.options.name}.${++this.claims}`
+    return { claimedBy, nowMs: this.engine.clock.nowMs(), except: [...this.unrunnable] }
   }
 
-  private async releaseStrays(): Promise<void> {
-    const { backend } = this.engine
-    await backend.transaction((tx) => releaseStrays(tx, this.options.name, [...this.inFlight.keys()]))
-    this.hasStrays = false
+  private async giveBack(): Promise<void> {
+    const [lost, owed] = [[...this.lost], [...this.owed.values()]]
+    await this.engine.backend.transaction(async (tx) => {
+      for (const claimedBy of lost) await releaseClaimsOf(tx, claimedBy)
+      for (const { instanceId, token } of owed) await releaseClaim(tx, instanceId, token!)
+    })
+    for (const claimedBy of lost) this.lost.delete(claimedBy)
+    for (const { token } of owed) this.owed.delete(token!)
   }
 
   private launch(claimed: readonly Work[]): void {
@@ -128,7 +140,7 @@ export class Worker implements Refiller {
     try {
       await backend.transaction((tx) => releaseClaim(tx, instance, work.token!))
     } catch (failure) {
-      this.hasStrays = true
+      this.owed.set(work.token!, work)
       log.error({ instance, error: String(failure) }, 'a claim could not be given back')
     }
   }

@@ -51,3 +51,30 @@ export async function readAuditHash(reader: Reader, instanceId: string, seq: num
   )
   return row?.hash
 }
+
+/** Envelopes of one instance by their numbers; one that is not there is absent. */
+export async function readEnvelopesAt(
+  reader: Reader,
+  instanceId: string,
+  [first, second]: readonly [number, number],
+): Promise<ReadonlyMap<number, string>> {
+  const rows = await reader.query<{ seq: number; envelope: string }>(
+    'select seq as "seq", envelope as "envelope" from audit_events where instance_id = $1 and seq in ($2, $3)',
+    [instanceId, first, second],
+  )
+  return new Map(rows.map(({ seq, envelope }) => [seq, envelope]))
+}
+
+/** The latest envelope that refers to this payload: of what has just been recorded, it is among the last few. */
+export async function readEnvelopeOf(
+  reader: Reader,
+  instanceId: string,
+  payloadId: string,
+): Promise<string | undefined> {
+  const [row] = await reader.query<{ envelope: string }>(
+    `select envelope as "envelope" from audit_events where instance_id = $1 and payload_id = $2
+      order by seq desc limit 1`,
+    [instanceId, payloadId],
+  )
+  return row?.envelope
+}

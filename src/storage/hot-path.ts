@@ -6,6 +6,7 @@ import type { NewTask } from './tasks.ts'
 /** What a worker asks for: up to `limit` ready instances, each under a fresh random token. */
 export interface ClaimRequest {
   readonly limit: number
+  /** Who claims, a name of this one request: by it rows are given back when the answer was lost. */
   readonly claimedBy: string
   readonly nowMs: number
   /** Hashes of definitions that this worker cannot run; their instances are left for another. */
@@ -61,7 +62,7 @@ export interface HotPath {
   /** Cheap and read-only: is there anything to claim? An idle poll must never be a write. */
   anyReady(except?: readonly string[]): Promise<boolean>
   /** Claims by priority, then age. Each row returned carries its new token. After a `CommitUnknownError` rows may be
-   * claimed under tokens that nobody knows: see `releaseStrays`. */
+   * claimed under tokens that nobody knows: see `releaseClaimsOf`. */
   claim(request: ClaimRequest): Promise<Work[]>
   /**
    * Commits the steps of different instances in one transaction. A member that is fenced or poisoned takes nothing of

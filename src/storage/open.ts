@@ -186,6 +186,8 @@ function makeDurable(connection: SqliteConnection, path: string): void {
   connection.script(`pragma wal_autocheckpoint = ${checkpointPages}`)
   connection.script(`pragma journal_size_limit = ${keptLogBytes}`)
   connection.script(`pragma cache_size = ${-cacheKibibytes}`)
+  // What was erased must not be found in the pages that it has left.
+  connection.script('pragma secure_delete = on')
 }
 
 /** Pages of the log at which it is moved into the file: 16 MiB. Fewer pages cost throughput, more cost a longer pause. */

@@ -50,6 +50,15 @@ export async function readPayloads(
   return found
 }
 
+/** Whether something that a step reads, the input or an output, was erased. */
+export async function isReadingErased(reader: Reader, instanceId: string): Promise<boolean> {
+  const rows = await reader.query(
+    `select 1 from payloads where instance_id = $1 and kind in ('input', 'output') and erased_at_ms is not null limit 1`,
+    [instanceId],
+  )
+  return rows.length > 0
+}
+
 /** Removes text and salt for good. The one change that the table lets through; false when it was erased before. */
 export async function erasePayload(
   tx: Transaction,

@@ -16,12 +16,16 @@ const sqliteReadOnly = 8
 const sqliteCannotOpen = 14
 const sqliteNotADatabase = 26
 
-const plainQuestion = /^\s*select\b/i
+interface Prepared {
+  readonly statement: StatementSync
+  /** False for a plain SELECT; `update … returning` is a question that writes. */
+  readonly mayWrite: boolean
+}
 
 /** One connection to a SQLite file. Every call is synchronous: it has happened when it returns. */
 export class SqliteConnection {
   private readonly database: DatabaseSync
-  private readonly statements = new Map<string, StatementSync>()
+  private readonly statements = new Map<string, Prepared>()
   /** Statements run that may have changed something, so that a caller can see whether there were any. */
   writes = 0
 
@@ -30,14 +34,14 @@ export class SqliteConnection {
   }
 
   query<R extends object>(sql: string, params: readonly SqlValue[] = []): R[] {
-    // `update … returning` is a question too.
-    if (!plainQuestion.test(sql)) this.writes += 1
-    return this.statement(sql).all(...params) as R[]
+    const { statement, mayWrite } = this.prepare(sql)
+    if (mayWrite) this.writes += 1
+    return statement.all(...params) as R[]
   }
 
   execute(sql: string, params: readonly SqlValue[] = []): number {
     this.writes += 1
-    return Number(this.statement(sql).run(...params).changes)
+    return Number(this.prepare(sql).statement.run(...params).changes)
   }
 
   /** Runs a text of several statements. */
@@ -47,7 +51,7 @@ export class SqliteConnection {
 
   /** The value of a pragma, or of whatever a statement of one row and column answers. */
   value(sql: string): SqlValue {
-    const row = this.statement(sql).get() as Record<string, SqlValue> | undefined
+    const row = this.prepare(sql).statement.get() as Record<string, SqlValue> | undefined
     for (const name in row) return row[name]!
     return null
   }
@@ -61,14 +65,15 @@ export class SqliteConnection {
     if (this.database.isOpen) this.database.close()
   }
 
-  private statement(sql: string): StatementSync {
+  private prepare(sql: string): Prepared {
     const known = this.statements.get(sql)
     if (known) return known
     // `$1` is a name to SQLite, `?1` a position; statements are written with `$1` for both databases.
     const statement = this.database.prepare(sql.replaceAll(/\$(\d+)/g, '?$1'))
+    const prepared = { statement, mayWrite: !/^\s*select\b/i.test(sql) }
     if (this.statements.size >= maxStatements) this.statements.clear()
-    this.statements.set(sql, statement)
-    return statement
+    this.statements.set(sql, prepared)
+    return prepared
   }
 }
 

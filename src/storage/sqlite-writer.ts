@@ -32,9 +32,8 @@ const waitMs = 20
 export class SqliteWriter {
   private queue: Member[] = []
   private flushing: Promise<void> | undefined
-  private scheduled = false
-  /** A group was begun in this turn of the event loop. */
-  private begun = false
+  /** A group was begun in this turn of the event loop, or one is to begin in the next. */
+  private hasTurn = false
   private closed = false
   private readonly connection: SqliteConnection
   private readonly location: string
@@ -65,8 +64,8 @@ export class SqliteWriter {
     if (this.closed) return Promise.reject(new CoreError('CC_ERR_CLOSED'))
     return new Promise<T>((resolve, reject) => {
       this.queue.push({ body, resolve: resolve as Member['resolve'], reject })
-      if (now && !this.flushing && !this.begun) this.flush()
-      else this.schedule()
+      if (now && !this.flushing && !this.hasTurn) this.flush()
+      else this.takeTurn()
     })
   }
 
@@ -80,21 +79,20 @@ export class SqliteWriter {
   }
 
   /** A turn of the event loop between two groups, and not a microtask: who writes in a tight loop must not starve the rest. */
-  private schedule(): void {
-    if (this.scheduled || this.flushing) return
-    this.scheduled = true
+  private takeTurn(): void {
+    if (this.hasTurn) return
+    this.hasTurn = true
     setImmediate(() => {
-      this.scheduled = false
+      this.hasTurn = false
       if (!this.flushing && this.queue.length > 0) this.flush()
     })
   }
 
   private flush(): void {
-    this.begun = true
-    setImmediate(() => (this.begun = false))
+    this.takeTurn()
     this.flushing = this.commitNext(this.queue.splice(0, maxGroup)).finally(() => {
       this.flushing = undefined
-      if (this.queue.length > 0) this.schedule()
+      if (this.queue.length > 0) this.takeTurn()
     })
   }
 

@@ -1,6 +1,6 @@
 import type { Decision, Task, TaskStatus } from '../domain/task.ts'
 import type { Reader, SqlValue, Transaction } from './backend.ts'
-import { aliased, insertInto, type Nullable, withoutNulls } from './rows.ts'
+import { aliased, insertInto, type Nullable, orNull, withoutNulls } from './rows.ts'
 
 /** A task as it is opened: nobody has claimed, decided or escalated it. */
 export type NewTask = Pick<
@@ -106,15 +106,16 @@ export async function listTasks(reader: Reader, { queue, status, after, limit }:
   return rows.map(toTask)
 }
 
-/** Gives one person the task for a while, unless it is decided or another's claim is live. False when it was not given. */
+/** Gives one person an open task for a while. False when it is not any more as the caller has read it. */
 export async function claimTask(
   tx: Transaction,
-  claim: { taskId: string; actor: string; nowMs: number; untilMs: number },
+  { task, actor, untilMs }: { task: Task; actor: string; untilMs: number },
 ): Promise<boolean> {
   const changed = await tx.execute(
-    `update tasks set claimed_by = $2, claimed_until_ms = $4
-      where task_id = $1 and status = 'open' and (claimed_by is null or claimed_by = $2 or claimed_until_ms <= $3)`,
-    [claim.taskId, claim.actor, claim.nowMs, claim.untilMs],
+    `update tasks set claimed_by = $2, claimed_until_ms = $3
+      where task_id = $1 and status = 'open'
+        and claimed_by is not distinct from $4 and claimed_until_ms is not distinct from $5`,
+    [task.taskId, actor, untilMs, orNull(task.claimedBy), orNull(task.claimedUntilMs)],
   )
   return changed === 1
 }

@@ -62,7 +62,7 @@ export async function readInstanceIdAt(reader: Reader, place: number): Promise<s
  * Verification reads files that anybody may have changed: a number beyond what can be read exactly must become a finding
  * and not an error. Looking at every number takes a third of the time of reading it, so a page is read plainly first.
  */
-const readable = (column: string) => `#${column}#`
+export const readable = (column: string) => `#${column}#`
 
 const numberMark = /#([a-z_.]+)#/g
 const plainly = (sql: string) => sql.replaceAll(numberMark, '$1')
@@ -75,7 +75,8 @@ const carefully = (sql: string) =>
 const instanceJoin = 'left join work w on w.instance_id = t.instance_id'
 const instanceColumns = `
   t.instance_id as "instanceId", t.definition_hash as "definitionHash", t.submitted_by as "submittedBy",
-  t.input_payload_id as "inputPayloadId", t.status as "status", t.simulated as "simulated", t.disputed as "disputed",
+  t.input_payload_id as "inputPayloadId", t.status as "status", ${readable('t.simulated')} as "simulated",
+  ${readable('t.disputed')} as "disputed",
   ${readable('t.audit_seq')} as "auditSeq", t.audit_head as "auditHead", ${readable('t.step_count')} as "stepCount",
   ${readable('w.audit_seq')} as "workAuditSeq", w.audit_head as "workAuditHead", ${readable('w.step_no')} as "workStepNo"`
 
@@ -132,6 +133,15 @@ function page<R extends object>(
   const where = conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`
   const order = key === undefined ? 't.instance_id' : `t.instance_id, t.${key}`
   const sql = `select ${columns} from ${table} t ${join} ${where} order by ${order} limit ${bind(limit)}`
+  return queryReadable(reader, sql, params)
+}
+
+/** Runs a question whose numbers are marked as `readable`. */
+export function queryReadable<R extends object>(
+  reader: Reader,
+  sql: string,
+  params: readonly SqlValue[],
+): Promise<R[]> {
   return reader.query<R>(plainly(sql), params).catch((error: unknown) => {
     if (!(error instanceof RangeError)) throw error
     return reader.query<R>(carefully(sql), params)

@@ -1,7 +1,7 @@
 import type { ChainHead } from '../domain/audit.ts'
 import type { Work } from '../domain/instance.ts'
 import type { Reader, Transaction } from './backend.ts'
-import { aliased, insertInto, type Nullable, placeholders, withoutNulls } from './rows.ts'
+import { aliased, insertInto, type Nullable, withoutNulls } from './rows.ts'
 
 const columns = {
   instanceId: 'instance_id',
@@ -83,16 +83,12 @@ export async function releaseClaim(tx: Transaction, instanceId: string, token: s
   )
 }
 
-/**
- * Gives back what this worker claimed without hearing of it, as when the answer to COMMIT was lost: everything under its
- * name but the instances that it knows of.
- */
-export async function releaseStrays(tx: Transaction, claimedBy: string, known: readonly string[]): Promise<number> {
-  const except = known.length === 0 ? '' : `and instance_id not in (${placeholders(known.length, 1)})`
-  return await tx.execute(
+/** Gives back what was claimed under this name: of a claim whose answer was lost nobody knows the tokens. */
+export async function releaseClaimsOf(tx: Transaction, claimedBy: string): Promise<void> {
+  await tx.execute(
     `update work set state = 'ready', token = null, claimed_by = null, claimed_at_ms = null
-      where state = 'claimed' and claimed_by = $1 ${except}`,
-    [claimedBy, ...known],
+      where state = 'claimed' and claimed_by = $1`,
+    [claimedBy],
   )
 }
 

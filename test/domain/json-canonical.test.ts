@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { AssertionError } from 'node:assert'
 import { test } from 'node:test'
-import { canonicalEnvelope, canonicalJson } from '../../src/domain/json.ts'
+import { canonicalEnvelope, canonicalJson, envelopeWriter } from '../../src/domain/json.ts'
 
 test('keys are sorted by UTF-16 code units, as in the example of RFC 8785', () => {
   const value = {
@@ -67,4 +67,19 @@ test('an envelope has strings, booleans, safe integers, lists and maps, and noth
   for (const value of [null, 0.5, 2 ** 53, { a: null }, { confidence: 0.9 }]) {
     assert.throws(() => canonicalEnvelope(value), AssertionError)
   }
+})
+
+test('a writer of envelopes writes what the canonical form is, whichever of its names are there', () => {
+  const writeEvent = envelopeWriter(['type', 'seq', 'actor', 'facts'])
+  for (const envelope of [
+    { seq: 3, type: 'a "b"', facts: { to: 'x', by: ['y'] }, actor: 'kim' },
+    { type: '', seq: 0 },
+    { actor: '\u{1F600}', facts: {} },
+    {},
+  ]) {
+    assert.equal(writeEvent(envelope), canonicalEnvelope(envelope))
+  }
+  assert.equal(writeEvent({ seq: 1, actor: undefined, type: null }), '{"seq":1}')
+  assert.throws(() => writeEvent({ seq: 0.5 }), AssertionError)
+  assert.throws(() => writeEvent({ actor: 'a\0' }), AssertionError)
 })

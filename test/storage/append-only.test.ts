@@ -1,0 +1,172 @@
+import assert from 'node:assert/strict'
+import type { Row } from '../../src/storage/backend.ts'
+import { onEachBackend, type OpenStore, type StoreFixture } from './fixture.ts'
+import { claimOne, readyCase, stepCommit } from './ready-case.ts'
+
+const appendOnly = ['audit_events', 'checkpoints', 'payloads'] as const
+type AppendOnly = (typeof appendOnly)[number]
+
+/** A store with rows in each of the tables that only grow: two events, one checkpoint, two payloads. */
+async function openWithRows(open: OpenStore): Promise<StoreFixture> {
+  const store = await open()
+  await readyCase(store.backend)
+  await store.backend.hotPath.commitSteps([stepCommit(await claimOne(store.backend))])
+  return store
+}
+
+async function rowsOf(store: StoreFixture, table: string): Promise<Row[]> {
+  return await store.sql(`select * from ${table} order by 1, 2, 3`)
+}
+
+/** Every statement is tried as a person at a shell would run it, with SQLite's own settings either way. */
+async function refuses(store: StoreFixture, table: AppendOnly, statement: string, why = /append-only/): Promise<void> {
+  const before = await rowsOf(store, table)
+  for (const setting of ['off', 'on']) {
+    await store.sql(`pragma recursive_triggers = ${setting}`)
+    await assert.rejects(store.sql(statement), why, `${statement} with recursive_triggers ${setting}`)
+  }
+  assert.deepEqual(await rowsOf(store, table), before, statement)
+}
+
+for (const table of appendOnly) {
+  onEachBackend(`no row of ${table} is removed or changed, whichever column it is`, async (open) => {
+    await using store = await openWithRows(open)
+    const [row] = await rowsOf(store, table)
+
+    await refuses(store, table, `delete from ${table}`)
+    await refuses(store, table, `delete from ${table} where rowid = 1`)
+    for (const [column, value] of Object.entries(row!)) {
+      // The column by which content is erased has rules of its own, below.
+      if (column === 'erased_at_ms') continue
+      const other = typeof value === 'string' ? 'changed' : Number(value) + 100
+      const changed = column === 'payload_id' && table === 'payloads' ? `'x' || payload_id` : `'${other}'`
+      await refuses(store, table, `update ${table} set ${column} = ${changed}`)
+      await refuses(store, table, `update ${table} set ${column} = ${column}`)
+      await refuses(store, table, `update or replace ${table} set ${column} = ${changed}`)
+      await refuses(store, table, `update or ignore ${table} set ${column} = ${changed}`)
+    }
+  })
+}
+
+/** The unique keys of each table, as every combination of columns that must find the row that is there. */
+const keys: Readonly<Record<AppendOnly, readonly (readonly string[])[]>> = {
+  audit_events: [['entry'], ['instance_id', 'seq']],
+  checkpoints: [['entry'], ['instance_id', 'step_no'], ['instance_id', 'step', 'run']],
+  payloads: [['instance_id', 'payload_id']],
+}
+
+/** A row that meets a stored one in this key alone; every other value is new. */
+function colliding(row: Row, key: readonly string[]): Row {
+  const fresh = Object.entries(row).map(([column, value]) => {
+    if (key.includes(column)) return [column, value]
+    if (column === 'entry') return [column, 1000]
+    if (column === 'status') return [column, 'failed']
+    return [column, typeof value === 'string' ? `new ${column}` : Number(value) + 1000]
+  })
+  return Object.fromEntries(fresh) as Row
+}
+
+function insertOf(verb: string, table: string, row: Row, behind = ''): string {
+  const values = Object.values(row).map((value) => (value === null ? 'null' : `'${value}'`))
+  return `${verb} into ${table} (${Object.keys(row).join(', ')}) values (${values.join(', ')}) ${behind}`
+}
+
+for (const table of appendOnly) {
+  for (const key of keys[table]) {
+    onEachBackend(`nothing takes the place of a row of ${table} by its ${key.join(' and ')}`, async (open) => {
+      await using store = await openWithRows(open)
+      const [stored] = await rowsOf(store, table)
+      // `erased_at_ms` is unset together with text and salt; the rest of the row is of the new one.
+      const row = { ...colliding(stored!, key), ...(table === 'payloads' ? { erased_at_ms: null } : {}) }
+      const set = Object.keys(row)
+        .map((column) => `${column} = excluded.${column}`)
+        .join(', ')
+
+      await refuses(store, table, insertOf('insert or replace', table, row))
+      await refuses(store, table, insertOf('replace', table, row))
+      await refuses(store, table, insertOf('insert or ignore', table, row))
+      await refuses(store, table, insertOf('insert', table, row))
+      await refuses(
+        store,
+        table,
+        insertOf('insert', table, row, `on conflict (${key.join(', ')}) do update set ${set}`),
+      )
+      await refuses(store, table, insertOf('insert', table, row, `on conflict do nothing`))
+    })
+  }
+}
+
+/** A row that meets none: everything in it is new, and nothing of it erased. */
+function freshRow(table: AppendOnly, stored: Row): Row {
+  return { ...colliding(stored, []), ...(table === 'payloads' ? { erased_at_ms: null } : {}) }
+}
+
+onEachBackend('a new row that meets no other is taken', async (open) => {
+  await using store = await openWithRows(open)
+  for (const table of appendOnly) {
+    const before = await rowsOf(store, table)
+    await store.sql(insertOf('insert or replace', table, freshRow(table, before[0]!)))
+
+    assert.equal((await rowsOf(store, table)).length, before.length + 1)
+  }
+})
+
+onEachBackend('rows are numbered in the order in which they were written, from 1', async (open) => {
+  await using store = await openWithRows(open)
+  await readyCase(store.backend)
+
+  const rows = await store.sql<{ entry: number; seq: number }>('select entry, seq from audit_events order by entry')
+
+  assert.deepEqual(
+    rows.map(({ entry, seq }) => `${entry}: ${seq}`),
+    ['1: 1', '2: 2', '3: 1'],
+  )
+  const [stored] = await rowsOf(store, 'audit_events')
+  for (const entry of [0, -1]) {
+    const row = { ...freshRow('audit_events', stored!), entry }
+    await assert.rejects(store.sql(insertOf('insert or replace', 'audit_events', row)), /constraint/i)
+  }
+})
+
+const kept = ['payload_id', 'instance_id', 'kind'] as const
+
+onEachBackend('erasing a payload is the one change that passes, and it passes once', async (open) => {
+  await using store = await openWithRows(open)
+  const erasing = `update payloads set text = null, salt = null, erased_at_ms = 5000 where kind = 'output'`
+
+  await store.sql(erasing)
+
+  const [erased] = await store.sql(`select text, salt, erased_at_ms from payloads where kind = 'output'`)
+  assert.deepEqual({ ...erased }, { text: null, salt: null, erased_at_ms: 5000 })
+  await refuses(store, 'payloads', erasing)
+  await refuses(store, 'payloads', `${erasing.replace('5000', '6000')}`)
+  await refuses(
+    store,
+    'payloads',
+    `update payloads set erased_at_ms = null, text = '{}', salt = 'ab' where kind = 'output'`,
+  )
+  await refuses(store, 'payloads', `update payloads set text = '{}' where kind = 'output'`)
+  await refuses(store, 'payloads', `delete from payloads where erased_at_ms is not null`)
+})
+
+for (const column of kept) {
+  onEachBackend(`erasing a payload does not change its ${column}`, async (open) => {
+    await using store = await openWithRows(open)
+
+    await refuses(
+      store,
+      'payloads',
+      `update payloads set text = null, salt = null, erased_at_ms = 5000, ${column} = 'other'`,
+    )
+  })
+}
+
+onEachBackend('erasing leaves neither text nor salt behind', async (open) => {
+  await using store = await openWithRows(open)
+  const whole = /constraint/i
+
+  await refuses(store, 'payloads', `update payloads set erased_at_ms = 5000`, whole)
+  await refuses(store, 'payloads', `update payloads set erased_at_ms = 5000, text = null`, whole)
+  await refuses(store, 'payloads', `update payloads set erased_at_ms = 5000, salt = null`, whole)
+  await refuses(store, 'payloads', `update payloads set erased_at_ms = 5000, text = 'other', salt = null`, whole)
+})
