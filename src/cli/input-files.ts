@@ -1,11 +1,12 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { createReadStream } from 'node:fs'
+import { stat, writeFile } from 'node:fs/promises'
 import { isAbsolute, relative } from 'node:path'
 import type { Readable } from 'node:stream'
 import { isJsonObject, type Json, type JsonObject, maxJsonBytes, parseJson } from '../domain/json.ts'
-import { CoreError } from '../errors.ts'
+import { CoreError, isCoreError } from '../errors.ts'
 
-/** A file of many cases may be larger than one case. */
-const maxCaseFileBytes = 64 * maxJsonBytes
+/** A file of many cases may be larger than one case; its values take many times as much memory as its text. */
+const maxCaseFileBytes = 8 * maxJsonBytes
 
 export interface CaseInputs {
   readonly inputs: readonly JsonObject[]
@@ -36,22 +37,35 @@ interface ReadOptions {
 
 /** Everything JSON that a command is given comes through the strict door; `-` is standard input. */
 export async function readJsonFile(file: string, { stdin, maxBytes = maxJsonBytes }: ReadOptions): Promise<Json> {
-  const bytes = file === '-' ? await readWhole(stdin) : await readBytes(file)
+  const bytes = file === '-' ? await readWhole(stdin, maxBytes) : await readBytes(file, maxBytes)
   return parseJson(bytes, maxBytes)
 }
 
-async function readBytes(file: string): Promise<Buffer> {
+async function readBytes(file: string, maxBytes: number): Promise<Buffer> {
   try {
-    return await readFile(file)
+    const { size } = await stat(file)
+    refuseTooLarge(size, maxBytes)
+    return await readWhole(createReadStream(file), maxBytes)
   } catch (cause) {
+    if (isCoreError(cause)) throw cause
     throw new CoreError('CC_ERR_FILE', { file, verb: 'read', why: reasonOf(cause) }, { cause })
   }
 }
 
-async function readWhole(stream: Readable): Promise<Buffer> {
+/** What is too large is not read to its end: a pipe or a device may have none. */
+async function readWhole(stream: Readable, maxBytes: number): Promise<Buffer> {
   const chunks: Buffer[] = []
-  for await (const chunk of stream) chunks.push(chunk as Buffer)
+  let bytes = 0
+  for await (const chunk of stream) {
+    bytes += (chunk as Buffer).length
+    refuseTooLarge(bytes, maxBytes)
+    chunks.push(chunk as Buffer)
+  }
   return Buffer.concat(chunks)
+}
+
+function refuseTooLarge(bytes: number, maxBytes: number): void {
+  if (bytes > maxBytes) throw new CoreError('CC_ERR_JSON_TOO_LARGE', { bytes, maxBytes })
 }
 
 /** Writes a new file. One that is there stays as it is: it could be anything, the store itself included. */

@@ -9,6 +9,7 @@ import type { JsonObject } from '../domain/json.ts'
 import { type Definition, endOfWorkflow, type Route, type Step } from '../domain/workflow.ts'
 import type { Log } from '../log.ts'
 import type { Backend } from '../storage/backend.ts'
+import type { Claimed } from '../storage/claimed.ts'
 import type { StepCommit } from '../storage/hot-path.ts'
 import { abandoned, type Attempt, attemptStep, backoffMs } from './attempt.ts'
 import { baseOf, type BuildCommit, type CommitBase, type CommitLane } from './commit-lane.ts'
@@ -52,7 +53,7 @@ interface Position {
  * Moves one claimed instance until it ends, is held, sleeps, or the claim is lost. Holds nothing open while a step
  * thinks; everything it knows can be read again by whoever claims the instance next.
  */
-export async function execute(engine: Engine, work: Work): Promise<void> {
+export async function execute(engine: Engine, work: Claimed): Promise<void> {
   const definition = await engine.definition(work.definitionHash)
   refuseUnrunnable(engine, definition)
   const loaded = await loadInstance(engine.backend, work, definition)

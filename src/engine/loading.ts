@@ -3,12 +3,12 @@ import type { StepOutput } from '../cognition/run-context.ts'
 import { caseIdOf, type Checkpoint, type LiveInstance, type Payload, type Work } from '../domain/instance.ts'
 import type { JsonObject } from '../domain/json.ts'
 import type { Definition, Route } from '../domain/workflow.ts'
-import type { Backend } from '../storage/backend.ts'
+import type { Backend, Reader } from '../storage/backend.ts'
 import { readLatestCheckpoints } from '../storage/checkpoints.ts'
-import { readLiveInstance } from '../storage/instances.ts'
+import type { Claimed } from '../storage/claimed.ts'
 import { readPayloads } from '../storage/payloads.ts'
 import type { Mishap } from './governing.ts'
-import { assertVouched } from './vouching.ts'
+import { assertPointer, assertRecorded, vouchedSubmission } from './vouching.ts'
 
 /** What an execution needs to go on, read once per claim: its size follows the workflow, not the history. */
 export interface Loaded {
@@ -22,20 +22,36 @@ export interface Loaded {
   readonly previous: string | undefined
 }
 
-/** Reads a claimed instance on one snapshot. */
-export async function loadInstance(backend: Backend, work: Work, definition: Definition): Promise<Loaded> {
-  const steps = definition.steps.map(({ name }) => name)
-  const { instance, latest, payloads } = await backend.read(async (reader) => {
-    const instance = await readLiveInstance(reader, work.instanceId)
-    assert(instance, `instance ${work.instanceId} has a work row and no instance row`)
-    const latest = work.stepNo === 0 ? [] : await readLatestCheckpoints(reader, work.instanceId, steps)
-    const ids = [instance.inputPayloadId, ...latest.map((checkpoint) => checkpoint.outputPayloadId)]
-    const payloads = await readPayloads(reader, work.instanceId, ids)
-    await assertVouched(reader, { work, instance, definition, latest, payloads })
-    return { instance, latest, payloads }
-  })
-  const input = contentOf(payloads.get(instance.inputPayloadId))
+/** What the steps so far have said. */
+interface Recorded {
+  readonly latest: readonly Checkpoint[]
+  readonly payloads: ReadonlyMap<string, Payload>
+}
+
+const nothingRecorded: Recorded = { latest: [], payloads: new Map() }
+
+/** Brings a claimed instance to where it goes on. A case of which only the submission is recorded is read already. */
+export async function loadInstance(backend: Backend, work: Claimed, definition: Definition): Promise<Loaded> {
+  const { instance, input } = vouchedSubmission(work)
+  const { latest, payloads } = isFresh(work)
+    ? nothingRecorded
+    : await backend.read((reader) => readRecorded(reader, work, definition))
+  assertPointer(work, definition, latest)
   return { instance, definition, input, caseId: caseIdOf(input, instance.instanceId), ...recall(latest, payloads) }
+}
+
+function isFresh({ auditSeq }: Work): boolean {
+  return auditSeq === 1
+}
+
+async function readRecorded(reader: Reader, work: Work, { steps }: Definition): Promise<Recorded> {
+  const { instanceId } = work
+  const names = steps.map(({ name }) => name)
+  const latest = work.stepNo === 0 ? [] : await readLatestCheckpoints(reader, instanceId, names)
+  const ids = latest.map((checkpoint) => checkpoint.outputPayloadId)
+  const payloads = await readPayloads(reader, instanceId, ids)
+  await assertRecorded(reader, work, latest, payloads)
+  return { latest, payloads }
 }
 
 function recall(latest: readonly Checkpoint[], payloads: ReadonlyMap<string, Payload>) {

@@ -2,43 +2,49 @@ import assert from 'node:assert/strict'
 import { checkpointDigest, commitPayload, eventHash } from '../domain/audit.ts'
 import { readEnvelope } from '../domain/chain.ts'
 import type { Checkpoint, LiveInstance, Payload, Work } from '../domain/instance.ts'
+import type { JsonObject } from '../domain/json.ts'
 import { endOfWorkflow, type Definition, type Route } from '../domain/workflow.ts'
 import { CoreError } from '../errors.ts'
-import { readEnvelopeOf, readEnvelopesAt } from '../storage/audit.ts'
+import { readEnvelopeAt, readEnvelopeOf } from '../storage/audit.ts'
 import type { Reader } from '../storage/backend.ts'
+import type { Claimed } from '../storage/claimed.ts'
 import { readPayload } from '../storage/payloads.ts'
 
-/** What a claimed instance goes on from, as it was read. */
-export interface Resumption {
-  readonly work: Work
-  readonly instance: LiveInstance
-  readonly definition: Definition
-  /** The latest run of each step, in the order in which they ran. */
-  readonly latest: readonly Checkpoint[]
-  readonly payloads: ReadonlyMap<string, Payload>
+/*
+ * An instance goes on only from what its chain and its checkpoints vouch for: a file that was damaged or changed must not
+ * become a completed case. What is looked at is read anyway, with a few events beside it, so that it costs the same however
+ * long the history is; the whole of it is for `audit verify`.
+ */
+
+/** The case as it was submitted, held against its first event. */
+export function vouchedSubmission(work: Claimed): { readonly instance: LiveInstance; readonly input: JsonObject } {
+  const { submitted: instance, auditSeq, auditHead } = work
+  assert(instance, `instance ${work.instanceId} has a work row and no instance row`)
+  assert.equal(work.definitionHash, instance.definitionHash, 'the hot row and the instance name one definition')
+  const { firstEnvelope: first, inputPayloadId, inputText: text, inputSalt: salt } = instance
+  assert(first !== undefined, 'the chain has its first event')
+  if (auditSeq === 1) assert.equal(eventHash(first), auditHead, 'the head is the hash of the event that it names')
+  const committed = readEnvelope(first)?.payload
+  assert.equal(committed?.id, inputPayloadId, 'the input is the one that was submitted')
+  assertContent({ payloadId: inputPayloadId, text, salt }, committed?.commitment)
+  return { instance, input: JSON.parse(text!) as JsonObject }
 }
 
-/**
- * Asserts that an instance goes on from what its chain and its checkpoints vouch for: content, pointer and head. Looks at
- * what is read anyway and at three events, so that it costs the same however long the history is; the whole of it is for
- * `audit verify`. A file that was damaged or changed must not become a completed case.
- */
-export async function assertVouched(reader: Reader, resumption: Resumption): Promise<void> {
-  const { work, instance, latest, payloads } = resumption
-  const { instanceId, auditSeq, auditHead } = work
-  assert.equal(work.definitionHash, instance.definitionHash, 'the hot row and the instance name one definition')
-  const envelopes = await readEnvelopesAt(reader, instanceId, [1, auditSeq])
-  const [first, head] = [envelopes.get(1), envelopes.get(auditSeq)]
-  assert(first !== undefined && head !== undefined, 'the chain has its first event and the one that the head names')
+/** The latest runs of the steps with their content, held against the last event and their own commitments. */
+export async function assertRecorded(
+  reader: Reader,
+  { instanceId, auditSeq, auditHead }: Work,
+  latest: readonly Checkpoint[],
+  payloads: ReadonlyMap<string, Payload>,
+): Promise<void> {
+  const head = await readEnvelopeAt(reader, instanceId, auditSeq)
+  assert(head !== undefined, 'the chain has the event that the head names')
   assert.equal(eventHash(head), auditHead, 'the head is the hash of the event that it names')
-  assert.equal(readEnvelope(first)?.payload?.id, instance.inputPayloadId, 'the input is the one that was submitted')
-  assertContent(payloads.get(instance.inputPayloadId), readEnvelope(first)?.payload?.commitment)
   for (const { status, outputPayloadId, outputCommitment } of latest) {
     if (status === 'completed') assertContent(payloads.get(outputPayloadId), outputCommitment)
   }
   const last = latest.at(-1)
   if (last) assertCheckpoint(last, await readEnvelopeOf(reader, instanceId, last.outputPayloadId))
-  assertPointer(resumption)
 }
 
 function assertCheckpoint(last: Checkpoint, envelope: string | undefined): void {
@@ -46,18 +52,21 @@ function assertCheckpoint(last: Checkpoint, envelope: string | undefined): void 
   assert.equal(checkpointDigest(last), said, 'the last checkpoint is as recorded')
 }
 
-function assertContent(payload: Payload | undefined, commitment: string | undefined): void {
+type Content = Pick<Payload, 'payloadId' | 'text' | 'salt'>
+
+function assertContent(payload: Content | undefined, commitment: string | undefined): void {
   assert(payload?.text !== undefined && payload.salt !== undefined, 'a live instance has all of its content')
   assert.equal(commitPayload(payload.salt, payload.text), commitment, `payload ${payload.payloadId} is as recorded`)
 }
 
 /** The hot row stands where the last recorded step has led, or at that step again when it failed. */
-function assertPointer({ work, definition, latest }: Resumption): void {
+export function assertPointer(work: Work, definition: Definition, latest: readonly Checkpoint[]): void {
   const last = latest.at(-1)
   assert.equal(work.stepNo, last?.stepNo ?? 0, 'the last checkpoint is the one that the hot row counts')
   const step = last ? nextOf(last) : definition.steps[0]!.name
   const runs = latest.find((checkpoint) => checkpoint.step === step)?.run ?? 0
-  assert.deepEqual([work.step, work.run], [step, runs + 1], 'the hot row stands at the step that is due')
+  assert.equal(work.step, step, 'the hot row stands at the step that is due')
+  assert.equal(work.run, runs + 1, 'the hot row stands at the run that is due')
 }
 
 function nextOf({ step, status, route }: Checkpoint): string {

@@ -2,6 +2,7 @@ import { AssertionError } from 'node:assert'
 import type { Work } from '../domain/instance.ts'
 import { isCoreError } from '../errors.ts'
 import { CommitUnknownError } from '../storage/backend.ts'
+import type { Claimed } from '../storage/claimed.ts'
 import type { ClaimRequest, Refill } from '../storage/hot-path.ts'
 import { releaseClaim, releaseClaimsOf } from '../storage/work.ts'
 import type { Refiller } from './commit-lane.ts'
@@ -79,7 +80,7 @@ export class Worker implements Refiller {
     unsubscribe()
   }
 
-  private async claim(limit: number): Promise<Work[]> {
+  private async claim(limit: number): Promise<Claimed[]> {
     const { backend, clock, log } = this.engine
     const claim = this.nextClaim()
     try {
@@ -111,7 +112,7 @@ export class Worker implements Refiller {
     for (const { token } of owed) this.owed.delete(token!)
   }
 
-  private launch(claimed: readonly Work[]): void {
+  private launch(claimed: readonly Claimed[]): void {
     for (const work of claimed) {
       const execution = execute(this.engine, work)
         .catch((error: unknown) => this.recover(work, error))

@@ -52,17 +52,13 @@ export async function readAuditHash(reader: Reader, instanceId: string, seq: num
   return row?.hash
 }
 
-/** Envelopes of one instance by their numbers; one that is not there is absent. */
-export async function readEnvelopesAt(
-  reader: Reader,
-  instanceId: string,
-  [first, second]: readonly [number, number],
-): Promise<ReadonlyMap<number, string>> {
-  const rows = await reader.query<{ seq: number; envelope: string }>(
-    'select seq as "seq", envelope as "envelope" from audit_events where instance_id = $1 and seq in ($2, $3)',
-    [instanceId, first, second],
+/** The envelope of one event; undefined when it is not there. */
+export async function readEnvelopeAt(reader: Reader, instanceId: string, seq: number): Promise<string | undefined> {
+  const [row] = await reader.query<{ envelope: string }>(
+    'select envelope as "envelope" from audit_events where instance_id = $1 and seq = $2',
+    [instanceId, seq],
   )
-  return new Map(rows.map(({ seq, envelope }) => [seq, envelope]))
+  return row?.envelope
 }
 
 /** The latest envelope that refers to this payload: of what has just been recorded, it is among the last few. */

@@ -1,5 +1,6 @@
 import type { AuditEvent } from '../domain/audit.ts'
-import type { Checkpoint, Payload, Work } from '../domain/instance.ts'
+import type { Checkpoint, Payload } from '../domain/instance.ts'
+import type { Claimed } from './claimed.ts'
 import type { InstanceEnding } from './instances.ts'
 import type { NewTask } from './tasks.ts'
 
@@ -17,7 +18,7 @@ export interface ClaimRequest {
 export interface Refill {
   readonly claim: Omit<ClaimRequest, 'limit'>
   /** Called after COMMIT with what was claimed. */
-  readonly take: (claimed: readonly Work[]) => void
+  readonly take: (claimed: readonly Claimed[]) => void
 }
 
 /** What must still be true of the work row, or nothing of this commit is written. */
@@ -63,7 +64,7 @@ export interface HotPath {
   anyReady(except?: readonly string[]): Promise<boolean>
   /** Claims by priority, then age. Each row returned carries its new token. After a `CommitUnknownError` rows may be
    * claimed under tokens that nobody knows: see `releaseClaimsOf`. */
-  claim(request: ClaimRequest): Promise<Work[]>
+  claim(request: ClaimRequest): Promise<Claimed[]>
   /**
    * Commits the steps of different instances in one transaction. A member that is fenced or poisoned takes nothing of
    * the others with it. Rejects only when nothing at all was written, or with `CommitUnknownError`.

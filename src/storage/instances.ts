@@ -1,6 +1,6 @@
 import type { ChainHead } from '../domain/audit.ts'
 import type { TierContribution } from '../domain/governance.ts'
-import type { Instance, InstanceStatus, LiveInstance } from '../domain/instance.ts'
+import type { Instance, InstanceStatus } from '../domain/instance.ts'
 import type { Reader, Row, SqlValue, Transaction } from './backend.ts'
 import { aliased, insertInto, type Nullable, orNull, withoutNulls } from './rows.ts'
 import { queryReadable, readable } from './verification.ts'
@@ -86,17 +86,6 @@ export async function readInstance(reader: Reader, instanceId: string): Promise<
     instanceId,
   ])
   return row && toInstance(row)
-}
-
-/** The few columns that moving an instance needs: reading all of them cost a tenth of a short case. */
-export async function readLiveInstance(reader: Reader, instanceId: string): Promise<LiveInstance | undefined> {
-  const [row] = await reader.query<Omit<LiveInstance, 'simulated'> & { simulated: number }>(
-    `select instance_id as "instanceId", definition_hash as "definitionHash", submitted_by as "submittedBy",
-            simulated as "simulated", input_payload_id as "inputPayloadId"
-       from instances where instance_id = $1`,
-    [instanceId],
-  )
-  return row && { ...row, simulated: row.simulated === 1 }
 }
 
 /** Every column of one instance by its name in the table, as an export shows it. */

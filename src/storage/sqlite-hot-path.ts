@@ -1,8 +1,9 @@
 import type { AuditEvent } from '../domain/audit.ts'
 import { randomHex } from '../domain/identity.ts'
-import type { Checkpoint, Payload, Work } from '../domain/instance.ts'
+import type { Checkpoint, Payload } from '../domain/instance.ts'
 import { insertEventSql, eventValues } from './audit.ts'
 import type { Reader } from './backend.ts'
+import { type Claimed, submittedCaseSql, type SubmittedRow, toSubmittedCase } from './claimed.ts'
 import { checkpointValues, insertCheckpointSql } from './checkpoints.ts'
 import type { ClaimRequest, HotPath, NextWork, Refill, StepCommit, StepCommitResult } from './hot-path.ts'
 import { endInstanceSql, endingValues } from './instances.ts'
@@ -54,7 +55,7 @@ export class SqliteHotPath implements HotPath {
     })
   }
 
-  claim(request: ClaimRequest): Promise<Work[]> {
+  claim(request: ClaimRequest): Promise<Claimed[]> {
     return this.writer.run((connection) => claimReady(connection, request))
   }
 
@@ -92,7 +93,7 @@ function others(except: readonly string[], bound: number): string {
 }
 
 /** Two statements: as one, with the search inside of the update, it took twice as long. */
-function claimReady(connection: SqliteConnection, { limit, claimedBy, nowMs, except = [] }: ClaimRequest): Work[] {
+function claimReady(connection: SqliteConnection, { limit, claimedBy, nowMs, except = [] }: ClaimRequest): Claimed[] {
   const ready = connection.query<{ id: string }>(
     `select instance_id as "id" from work where state = 'ready' ${others(except, 1)}
       order by priority desc, instance_id limit $1`,
@@ -104,7 +105,8 @@ function claimReady(connection: SqliteConnection, { limit, claimedBy, nowMs, exc
         where instance_id = $1 returning ${workColumns}`,
       [id, randomHex(16), claimedBy, nowMs],
     )
-    return toWork(row!)
+    const [submitted] = connection.query<SubmittedRow>(submittedCaseSql, [id])
+    return { ...toWork(row!), submitted: submitted && toSubmittedCase(submitted) }
   })
 }
 

@@ -56,7 +56,8 @@ onEachBackend('each claim has a token of its own, which nobody can guess, and sa
   const claimed = await claimAll(store.backend)
 
   assert.equal(new Set(claimed.map(({ token }) => token)).size, 20)
-  for (const work of claimed) {
+  for (const { submitted, ...work } of claimed) {
+    assert.equal(submitted?.instanceId, work.instanceId)
     assert.match(work.token!, /^[0-9a-f]{32}$/)
     assert.equal(work.state, 'claimed')
     assert.equal(work.claimedBy, 'worker 1')
@@ -121,7 +122,7 @@ function eventsOnly(work: Work): StepCommit {
 onEachBackend('a step is committed in one piece, and the same claim goes on', async (open) => {
   await using store = await open()
   await readyCase(store.backend)
-  const work = await claimOne(store.backend)
+  const { submitted: _, ...work } = await claimOne(store.backend)
   const commit = stepCommit(work, { next: { to: 'step', step: 'second', run: 3 } })
 
   assert.deepEqual(await store.backend.hotPath.commitSteps([commit]), [{ kind: 'committed' }])

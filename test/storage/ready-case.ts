@@ -4,6 +4,7 @@ import type { Checkpoint, Instance, Payload, Work } from '../../src/domain/insta
 import type { JsonObject } from '../../src/domain/json.ts'
 import { insertEvents } from '../../src/storage/audit.ts'
 import type { Backend } from '../../src/storage/backend.ts'
+import type { Claimed } from '../../src/storage/claimed.ts'
 import type { NextWork, StepCommit } from '../../src/storage/hot-path.ts'
 import { insertInstance } from '../../src/storage/instances.ts'
 import { insertPayload } from '../../src/storage/payloads.ts'
@@ -116,7 +117,7 @@ export function nextEvent(
 }
 
 /** Claims the one case that is in line. */
-export async function claimOne(backend: Backend, nowMs = 1_500): Promise<Work> {
+export async function claimOne(backend: Backend, nowMs = 1_500): Promise<Claimed> {
   const [work] = await backend.hotPath.claim({ limit: 1, claimedBy: 'worker', nowMs })
   if (!work) throw new Error('nothing was in line')
   return work
