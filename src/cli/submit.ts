@@ -161,6 +161,8 @@ function showList(context: Context, items: readonly Item[]): void {
     refused ? refused.message : view ? outcomeInWords(view) : submitted!.seen ? 'known by its key' : 'stored',
   ])
   out.table(['', 'case', 'status', 'tier', ''], rows, { styles: statusStyles })
+  const refusals = new Map(items.flatMap(({ refused }) => (refused ? [[refused.remedy, refused]] : [])))
+  for (const refused of refusals.values()) context.terminal.hint(refused)
   if (items.some(({ view }) => view && view.openTasks.length > 0)) {
     out.heading('Waiting for a person')
     out.line(`  ${context.next('tasks')}`)

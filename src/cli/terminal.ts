@@ -108,6 +108,11 @@ export class Terminal {
       )
     }
     this.err.line({ text: 'error:', style: 'bad' }, ` ${error.message}`)
+    this.hint(error)
+  }
+
+  /** The way out of a refusal that was told already, for people. */
+  hint(error: CoreError): void {
     this.err.line({ text: 'hint:', style: 'strong' }, `  ${asTypedHere(error.remedy)} (${error.code})`)
   }
 

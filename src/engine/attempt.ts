@@ -65,8 +65,16 @@ function checkResult({ name }: Primitive, result: StepResult | undefined): StepR
 
 function toFailure(error: unknown): StepFailure {
   if (error instanceof StepFailure) return error
-  const message = error instanceof Error ? error.message : String(error)
-  return new StepFailure('primitive_error', message, { retryable: !isCoreError(error), cause: error })
+  return new StepFailure('primitive_error', messageOf(error), { retryable: !isCoreError(error), cause: error })
+}
+
+/** Anything can be thrown, also what has no text. */
+function messageOf(error: unknown): string {
+  try {
+    return error instanceof Error ? String(error.message) : String(error)
+  } catch {
+    return 'something was thrown that has no text'
+  }
 }
 
 /** The pause before attempt `next` (from 2), doubling and bounded; `draw` in 0..1 spreads it between half and whole. */

@@ -36,12 +36,17 @@ export function takeCase(request: SubmitRequest, nowMs: number): NewCase {
   if (!Number.isSafeInteger(priority)) {
     throw new CoreError('CC_ERR_INPUT', { what: 'priority', why: 'it must be a whole number' })
   }
-  if (key !== undefined && (key === '' || key.length > maxKeyCharacters || !isStorableText(key))) {
+  if (key !== undefined && !isKey(key)) {
     throw new CoreError('CC_ERR_INPUT', { what: 'key', why: `it must have 1 to ${maxKeyCharacters} characters` })
   }
   const input = takeObject(request.input, 'input')
   const digest = hash('sha256', `cc/submission/v1\n${canonicalJson({ workflow, domain, input })}`)
   return { instanceId: newId(nowMs), request, input, digest, nowMs }
+}
+
+/** Programs without types pass whatever they have. */
+function isKey(key: unknown): boolean {
+  return typeof key === 'string' && key !== '' && key.length <= maxKeyCharacters && isStorableText(key)
 }
 
 /** An object of a program's own, held to what the door lets in from outside. */

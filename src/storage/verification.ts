@@ -74,8 +74,11 @@ const carefully = (sql: string) =>
 
 const instanceJoin = 'left join work w on w.instance_id = t.instance_id'
 const instanceColumns = `
-  t.instance_id as "instanceId", t.definition_hash as "definitionHash", t.submitted_by as "submittedBy",
-  t.input_payload_id as "inputPayloadId", t.status as "status", ${readable('t.simulated')} as "simulated",
+  t.instance_id as "instanceId", t.workflow as "workflow", t.domain as "domain",
+  t.definition_hash as "definitionHash", t.submitted_by as "submittedBy", t.input_payload_id as "inputPayloadId",
+  t.status as "status", t.tier as "tier", t.proposed_payload_id as "proposedPayloadId",
+  t.outcome_payload_id as "outcomePayloadId", t.failure_code as "failureCode", t.resume_step as "resumeStep",
+  ${readable('t.simulated')} as "simulated",
   ${readable('t.disputed')} as "disputed",
   ${readable('t.audit_seq')} as "auditSeq", t.audit_head as "auditHead", ${readable('t.step_count')} as "stepCount",
   ${readable('w.audit_seq')} as "workAuditSeq", w.audit_head as "workAuditHead", ${readable('w.step_no')} as "workStepNo"`

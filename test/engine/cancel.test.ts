@@ -130,7 +130,12 @@ for (const [what, { options, events }] of Object.entries(endings)) {
     const view = await engine.reach(instanceId, { status: 'canceled' })
 
     assert.deepEqual([view.openTasks, view.tier, view.failure], [[], undefined, undefined])
-    assert.deepEqual(await engine.events(instanceId), ['case.submitted', 'cancel.requested', ...events, 'case.canceled'])
+    assert.deepEqual(await engine.events(instanceId), [
+      'case.submitted',
+      'cancel.requested',
+      ...events,
+      'case.canceled',
+    ])
     await engine.verify()
   })
 }
@@ -185,19 +190,22 @@ onEachBackend('a hundred people who cancel at the same time cancel once', async 
   await engine.verify()
 })
 
-onEachBackend('a case whose canceling was asked for is canceled after a crash, and its step does not run again', async (open) => {
-  const { wait } = gated()
-  await using engine = await openEngine(open, { plays: { first: wait } })
-  const { instanceId } = await engine.submit()
-  await engine.reachCall('first#1.1')
-  await engine.core.cancel({ instanceId, ...why })
+onEachBackend(
+  'a case whose canceling was asked for is canceled after a crash, and its step does not run again',
+  async (open) => {
+    const { wait } = gated()
+    await using engine = await openEngine(open, { plays: { first: wait } })
+    const { instanceId } = await engine.submit()
+    await engine.reachCall('first#1.1')
+    await engine.core.cancel({ instanceId, ...why })
 
-  await using next = await engine.crash()
+    await using next = await engine.crash()
 
-  await next.reach(instanceId, { status: 'canceled' })
-  assert.deepEqual(next.ran(), [])
-  await next.verify()
-})
+    await next.reach(instanceId, { status: 'canceled' })
+    assert.deepEqual(next.ran(), [])
+    await next.verify()
+  },
+)
 
 const ended = ['completed', 'failed', 'terminated'] as const
 

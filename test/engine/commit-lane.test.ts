@@ -8,7 +8,7 @@ import type { StepCommit } from '../../src/storage/hot-path.ts'
 import { readWork, releaseClaim } from '../../src/storage/work.ts'
 import { onEachBackend, turns, until } from '../storage/fixture.ts'
 import { claimOne, nextEvent, readyCase, stepCommit } from '../storage/ready-case.ts'
-import { type EngineFixture, type EngineOptions, openEngine, type Play } from './fixture.ts'
+import { type EngineOptions, openEngine, type Play } from './fixture.ts'
 
 /** Fails around COMMIT as often as it was told to. */
 function trouble() {
@@ -35,7 +35,12 @@ function trouble() {
 const two = ['first', 'second'].map((name) => ({ name, primitive: 'play' }))
 
 /** What a lost answer may be the answer to, and the events there must be once all is over. */
-const lost: Readonly<Record<string, { readonly options: EngineOptions; readonly ran: readonly string[]; readonly events: readonly string[] }>> = {
+const lost: Readonly<
+  Record<
+    string,
+    { readonly options: EngineOptions; readonly ran: readonly string[]; readonly events: readonly string[] }
+  >
+> = {
   'a step that goes on': {
     options: { steps: two },
     ran: ['first#1.1', 'second#1.1'],
@@ -60,22 +65,25 @@ const lost: Readonly<Record<string, { readonly options: EngineOptions; readonly 
 
 for (const [what, { options, ran, events }] of Object.entries(lost)) {
   for (const times of [1, 3]) {
-    onEachBackend(`${what} is committed once when its answer is lost ${times} times, and does not run again`, async (open) => {
-      const probe = trouble()
-      const first: Play = () => {
-        probe.left.after = times
-        if (events.includes('step.failed')) throw new Error('broken')
-        return { said: 'yes' }
-      }
-      await using engine = await openEngine(open, { ...options, probe, plays: { first } })
+    onEachBackend(
+      `${what} is committed once when its answer is lost ${times} times, and does not run again`,
+      async (open) => {
+        const probe = trouble()
+        const first: Play = () => {
+          probe.left.after = times
+          if (events.includes('step.failed')) throw new Error('broken')
+          return { said: 'yes' }
+        }
+        await using engine = await openEngine(open, { ...options, probe, plays: { first } })
 
-      const view = await engine.run()
+        const view = await engine.run()
 
-      assert.notEqual(view.status, 'running')
-      assert.deepEqual(engine.ran(), ran)
-      assert.deepEqual(await engine.events(view.instanceId), ['case.submitted', ...events])
-      await engine.verify()
-    })
+        assert.notEqual(view.status, 'running')
+        assert.deepEqual(engine.ran(), ran)
+        assert.deepEqual(await engine.events(view.instanceId), ['case.submitted', ...events])
+        await engine.verify()
+      },
+    )
   }
 }
 
@@ -174,15 +182,11 @@ onEachBackend('cases that were claimed with a lost answer are given back and run
 async function intervene({ backend }: { backend: Backend }, instanceId: string): Promise<AuditEvent> {
   return await backend.transaction(async (tx) => {
     const work = (await readWork(tx, instanceId))!
-    const [row] = await tx.query<{ hash: string }>('select definition_hash as "hash" from work where instance_id = $1', [
-      instanceId,
-    ])
-    const event = nextEvent(
-      { instanceId, seq: work.auditSeq, hash: work.auditHead },
-      'task.claimed',
-      2_000,
-      row!.hash,
+    const [row] = await tx.query<{ hash: string }>(
+      'select definition_hash as "hash" from work where instance_id = $1',
+      [instanceId],
     )
+    const event = nextEvent({ instanceId, seq: work.auditSeq, hash: work.auditHead }, 'task.claimed', 2_000, row!.hash)
     const { seq, hash } = nextHead(event)
     await tx.execute('update work set audit_seq = $2, audit_head = $3 where instance_id = $1', [instanceId, seq, hash])
     await insertEvents(tx, [event])
@@ -191,16 +195,13 @@ async function intervene({ backend }: { backend: Backend }, instanceId: string):
 }
 
 onEachBackend("a person's event in between goes before the step, which does not run again", async (open) => {
-  let engine: EngineFixture | undefined
   const first: Play = async ({ instanceId }) => {
-    await intervene(engine!.store, instanceId)
-    await intervene(engine!.store, instanceId)
+    await intervene(engine.store, instanceId)
+    await intervene(engine.store, instanceId)
     return {}
   }
-  await using opened = await openEngine(open, { steps: two, plays: { first }, isStarted: false })
-  engine = opened
+  await using engine = await openEngine(open, { steps: two, plays: { first } })
   const { instanceId } = await engine.submit()
-  engine.core.start()
 
   await engine.core.waitFor(instanceId)
 
@@ -218,18 +219,15 @@ onEachBackend("a person's event in between goes before the step, which does not 
 })
 
 onEachBackend('the result of a claim that somebody else has by now is dropped, and theirs is kept', async (open) => {
-  let engine: EngineFixture | undefined
   const first: Play = async ({ instanceId }) => {
-    if (engine!.calls.length > 1) return { by: 'the second claim' }
-    const work = await engine!.store.backend.read((reader) => readWork(reader, instanceId))
-    await engine!.store.backend.transaction((tx) => releaseClaim(tx, instanceId, work!.token!))
+    if (engine.calls.length > 1) return { by: 'the second claim' }
+    const work = await engine.store.backend.read((reader) => readWork(reader, instanceId))
+    await engine.store.backend.transaction((tx) => releaseClaim(tx, instanceId, work!.token!))
     return { by: 'the first claim' }
   }
-  await using opened = await openEngine(open, { plays: { first }, isStarted: false })
-  engine = opened
+  await using engine = await openEngine(open, { plays: { first } })
   const { instanceId } = await engine.submit()
-  engine.core.start()
-  await until(() => opened.complaints.length > 0)
+  await until(() => engine.complaints.length > 0)
   assert.match(engine.complaints[0]!, /dropped.*claim_lost/)
   await engine.clock.advance(5_000)
 
@@ -241,24 +239,25 @@ onEachBackend('the result of a claim that somebody else has by now is dropped, a
 })
 
 onEachBackend('the result of a case that has ended meanwhile is dropped', async (open) => {
-  let engine: EngineFixture | undefined
   const first: Play = async ({ instanceId }) => {
-    await engine!.store.sql('delete from work where instance_id = $1', instanceId)
+    await engine.store.sql('delete from work where instance_id = $1', instanceId)
     return {}
   }
-  await using opened = await openEngine(open, { plays: { first }, isStarted: false })
-  engine = opened
+  await using engine = await openEngine(open, { plays: { first } })
   const { instanceId } = await engine.submit()
-  engine.core.start()
 
-  await until(() => opened.complaints.length > 0)
+  await until(() => engine.complaints.length > 0)
 
   assert.match(engine.complaints[0]!, /dropped.*ended/)
   assert.deepEqual(await engine.events(instanceId), ['case.submitted'])
 })
 
 /** Changes what is sent to the store, for commits of this case. */
-function tamper(backend: Backend, isMeant: (commit: StepCommit) => boolean, change: (commit: StepCommit) => StepCommit) {
+function tamper(
+  backend: Backend,
+  isMeant: (commit: StepCommit) => boolean,
+  change: (commit: StepCommit) => StepCommit,
+) {
   const { hotPath } = backend
   const commitSteps = hotPath.commitSteps.bind(hotPath)
   hotPath.commitSteps = (commits, refill) =>
@@ -333,31 +332,34 @@ onEachBackend('trouble that lasts gives the case back, and its step runs again o
   await engine.verify()
 })
 
-onEachBackend('a COMMIT that may have happened and did not is sent again without running the step again', async (open) => {
-  await using store = await open()
-  await readyCase(store.backend)
-  const work = await claimOne(store.backend)
-  const lane = new CommitLane(store.backend)
-  const { hotPath } = store.backend
-  const commitSteps = hotPath.commitSteps.bind(hotPath)
-  let sent = 0
-  hotPath.commitSteps = (commits) => {
-    sent += 1
-    if (sent <= 2) return Promise.reject(new CommitUnknownError('the connection broke before COMMIT arrived'))
-    return commitSteps(commits)
-  }
-  let built = 0
-  const commit = stepCommit(work)
+onEachBackend(
+  'a COMMIT that may have happened and did not is sent again without running the step again',
+  async (open) => {
+    await using store = await open()
+    await readyCase(store.backend)
+    const work = await claimOne(store.backend)
+    const lane = new CommitLane(store.backend)
+    const { hotPath } = store.backend
+    const commitSteps = hotPath.commitSteps.bind(hotPath)
+    let sent = 0
+    hotPath.commitSteps = (commits) => {
+      sent += 1
+      if (sent <= 2) return Promise.reject(new CommitUnknownError('the connection broke before COMMIT arrived'))
+      return commitSteps(commits)
+    }
+    let built = 0
+    const commit = stepCommit(work)
 
-  const outcome = await lane.commit(baseOf(work), () => {
-    built += 1
-    return commit
-  })
+    const outcome = await lane.commit(baseOf(work), () => {
+      built += 1
+      return commit
+    })
 
-  assert.deepEqual(outcome, { kind: 'committed', commit })
-  assert.deepEqual([sent, built], [3, 3])
-  assert.equal((await store.sql('select 1 from checkpoints')).length, 1)
-})
+    assert.deepEqual(outcome, { kind: 'committed', commit })
+    assert.deepEqual([sent, built], [3, 3])
+    assert.equal((await store.sql('select 1 from checkpoints')).length, 1)
+  },
+)
 
 onEachBackend('what arrives while a commit is under way travels together with the next one', async (open) => {
   const probe = trouble()

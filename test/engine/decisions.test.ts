@@ -66,7 +66,13 @@ const table: Readonly<Record<string, Readonly<Record<string, Effect>>>> = {
     refer: {
       case: { status: 'suspended', tier: 'hold', outcome: undefined },
       events: ['task.decided', 'task.opened'],
-      opens: { tier: 'hold', queue: 'compliance', escalationQueue: 'directors', barred: ['ann'], because: 'referred by ann' },
+      opens: {
+        tier: 'hold',
+        queue: 'compliance',
+        escalationQueue: 'directors',
+        barred: ['ann'],
+        because: 'referred by ann',
+      },
     },
   },
   hold: {
@@ -101,7 +107,18 @@ const table: Readonly<Record<string, Readonly<Record<string, Effect>>>> = {
   },
 }
 
-const words = ['approve', 'approve_with_changes', 'deny', 'refer', 'release', 'escalate', 'confirm', 'object', 'Approve', '']
+const words = [
+  'approve',
+  'approve_with_changes',
+  'deny',
+  'refer',
+  'release',
+  'escalate',
+  'confirm',
+  'object',
+  'Approve',
+  '',
+]
 
 for (const [tier, row] of Object.entries(table)) {
   for (const word of words) {
@@ -119,7 +136,8 @@ async function hasEffect(open: OpenStore, tier: string, word: string, effect: Ef
   const decided = await decide(held, word, word === 'approve_with_changes' ? { changes } : {})
 
   const view = await engine.core.getCase(instanceId)
-  for (const [field, value] of Object.entries(effect.case)) assert.deepEqual(view[field as keyof CaseView], value, field)
+  for (const [field, value] of Object.entries(effect.case))
+    assert.deepEqual(view[field as keyof CaseView], value, field)
   assert.deepEqual(view.proposed, proposed)
   const hasEndedNow = effect.events.some((type) => /^case\.(completed|terminated)$/.test(type))
   assert.equal(view.endedAtMs, hasEndedNow ? engine.clock.nowMs() : endedBefore)
@@ -131,7 +149,8 @@ async function hasEffect(open: OpenStore, tier: string, word: string, effect: Ef
   assert.deepEqual(view.openTasks, effect.opens ? [openedTaskId] : [])
   if (effect.opens) {
     const opened = await engine.core.getTask(openedTaskId!)
-    for (const [field, value] of Object.entries(effect.opens)) assert.deepEqual(opened[field as keyof Task], value, field)
+    for (const [field, value] of Object.entries(effect.opens))
+      assert.deepEqual(opened[field as keyof Task], value, field)
     assert.equal(opened.dueMs, engine.clock.nowMs() + 1_200_000)
   }
   const task = await engine.core.getTask(taskId)
@@ -236,22 +255,25 @@ const passedOn = [
 ] as const
 
 for (const [tier, word] of passedOn) {
-  onEachBackend(`whoever says ${word} does not decide the task that comes of it, and somebody else does`, async (open) => {
-    await using held = await openHeld(open, tier)
-    const { engine, instanceId } = held
-    const { openedTaskId } = await decide(held, word)
-    const next = { taskId: openedTaskId!, decision: 'release', reason: 'looked at it again' }
+  onEachBackend(
+    `whoever says ${word} does not decide the task that comes of it, and somebody else does`,
+    async (open) => {
+      await using held = await openHeld(open, tier)
+      const { engine, instanceId } = held
+      const { openedTaskId } = await decide(held, word)
+      const next = { taskId: openedTaskId!, decision: 'release', reason: 'looked at it again' }
 
-    for (const actor of ['ann', 'unverified:ann', 'kim']) {
-      await assert.rejects(engine.core.decide({ ...next, actor }), { code: 'CC_ERR_FOUR_EYES' })
-      await assert.rejects(engine.core.claimTask({ taskId: openedTaskId!, actor }), { code: 'CC_ERR_FOUR_EYES' })
-    }
+      for (const actor of ['ann', 'unverified:ann', 'kim']) {
+        await assert.rejects(engine.core.decide({ ...next, actor }), { code: 'CC_ERR_FOUR_EYES' })
+        await assert.rejects(engine.core.claimTask({ taskId: openedTaskId!, actor }), { code: 'CC_ERR_FOUR_EYES' })
+      }
 
-    const decided = await engine.core.decide({ ...next, actor: 'bob' })
-    assert.equal(decided.status, 'completed')
-    assert.deepEqual((await engine.core.getCase(instanceId)).outcome, proposed)
-    await engine.verify()
-  })
+      const decided = await engine.core.decide({ ...next, actor: 'bob' })
+      assert.equal(decided.status, 'completed')
+      assert.deepEqual((await engine.core.getCase(instanceId)).outcome, proposed)
+      await engine.verify()
+    },
+  )
 }
 
 onEachBackend('everybody who passed a case on stays out of it', async (open) => {
@@ -346,7 +368,8 @@ onEachBackend('of a hundred people who claim a task at the same time one gets it
   )
 
   assert.equal(claims.filter(({ status }) => status === 'fulfilled').length, 1)
-  for (const claim of claims) if (claim.status === 'rejected') assert.equal((claim.reason as CoreError).code, 'CC_ERR_CLAIMED')
+  for (const claim of claims)
+    if (claim.status === 'rejected') assert.equal((claim.reason as CoreError).code, 'CC_ERR_CLAIMED')
   assert.equal((await held.engine.envelopes(held.instanceId, 'task.claimed')).length, 1)
   await held.engine.verify()
 })

@@ -61,49 +61,55 @@ onEachBackend('nothing is claimed once a drain has begun', async (open) => {
   assert.equal((await engine.core.getCase(instanceId)).work, 'ready')
 })
 
-onEachBackend('a step that outlasts the patience of a drain leaves no record, and runs again at the next start', async (open) => {
-  await using engine = await openEngine(open, { steps: two, plays: { first: () => new Promise<never>(() => {}) } })
-  const { instanceId } = await engine.submit()
-  await engine.reachCall('first#1.1')
+onEachBackend(
+  'a step that outlasts the patience of a drain leaves no record, and runs again at the next start',
+  async (open) => {
+    await using engine = await openEngine(open, { steps: two, plays: { first: () => new Promise<never>(() => {}) } })
+    const { instanceId } = await engine.submit()
+    await engine.reachCall('first#1.1')
 
-  const draining = engine.core.drain({ patienceMs: 2_000 })
-  await engine.clock.advance(1_999)
-  assert.equal(engine.calls[0]!.signal.aborted, false)
-  await engine.clock.advance(1)
-  await draining
+    const draining = engine.core.drain({ patienceMs: 2_000 })
+    await engine.clock.advance(1_999)
+    assert.equal(engine.calls[0]!.signal.aborted, false)
+    await engine.clock.advance(1)
+    await draining
 
-  assert.equal(engine.calls[0]!.signal.aborted, true)
-  assert.deepEqual(await engine.events(instanceId), ['case.submitted'])
-  await using next = await engine.crash({ steps: two })
-  const view = await next.core.waitFor(instanceId)
-  assert.deepEqual([view.status, next.ran()], ['completed', ['first#1.1', 'second#1.1']])
-  assert.deepEqual(
-    (await next.core.getSteps(instanceId)).map(({ attempts }) => attempts),
-    [1, 1],
-  )
-  await next.verify()
-})
+    assert.equal(engine.calls[0]!.signal.aborted, true)
+    assert.deepEqual(await engine.events(instanceId), ['case.submitted'])
+    await using next = await engine.crash({ steps: two })
+    const view = await next.core.waitFor(instanceId)
+    assert.deepEqual([view.status, next.ran()], ['completed', ['first#1.1', 'second#1.1']])
+    assert.deepEqual(
+      (await next.core.getSteps(instanceId)).map(({ attempts }) => attempts),
+      [1, 1],
+    )
+    await next.verify()
+  },
+)
 
-onEachBackend('a step whose attempt failed during a drain is tried again at the next start, in its time', async (open) => {
-  const gate = Promise.withResolvers<void>()
-  const first: Play = async () => {
-    await gate.promise
-    throw new Error('not yet')
-  }
-  await using engine = await openEngine(open, { plays: { first } })
-  const { instanceId } = await engine.submit()
-  await engine.reachCall('first#1.1')
+onEachBackend(
+  'a step whose attempt failed during a drain is tried again at the next start, in its time',
+  async (open) => {
+    const gate = Promise.withResolvers<void>()
+    const first: Play = async () => {
+      await gate.promise
+      throw new Error('not yet')
+    }
+    await using engine = await openEngine(open, { plays: { first } })
+    const { instanceId } = await engine.submit()
+    await engine.reachCall('first#1.1')
 
-  const draining = engine.core.drain()
-  gate.resolve()
-  await draining
+    const draining = engine.core.drain()
+    gate.resolve()
+    await draining
 
-  assert.equal((await engine.core.getCase(instanceId)).work, 'sleeping')
-  await using next = await engine.crash({})
-  await next.clock.advance(60_000)
-  const view = await next.reach(instanceId, { status: 'completed' })
-  assert.deepEqual([view.path, next.ran()], [['first'], ['first#1.2']])
-})
+    assert.equal((await engine.core.getCase(instanceId)).work, 'sleeping')
+    await using next = await engine.crash({})
+    await next.clock.advance(60_000)
+    const view = await next.reach(instanceId, { status: 'completed' })
+    assert.deepEqual([view.path, next.ran()], [['first'], ['first#1.2']])
+  },
+)
 
 onEachBackend('closing drains, and gives the store back', async (open) => {
   const { open: goOn, wait } = gated()

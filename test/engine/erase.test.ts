@@ -120,7 +120,9 @@ onEachBackend('erasing takes a case, a payload of that case, a name and a reason
   const before = await engine.store.rowCounts()
 
   await assert.rejects(engine.core.erase({ ...right, instanceId: 'nothing' }), { code: 'CC_ERR_UNKNOWN_CASE' })
-  await assert.rejects(engine.core.erase({ ...right, instanceId: second.instanceId }), { code: 'CC_ERR_UNKNOWN_PAYLOAD' })
+  await assert.rejects(engine.core.erase({ ...right, instanceId: second.instanceId }), {
+    code: 'CC_ERR_UNKNOWN_PAYLOAD',
+  })
   await assert.rejects(engine.core.erase({ ...right, payloadId: 'nothing' }), { code: 'CC_ERR_UNKNOWN_PAYLOAD' })
   await assert.rejects(engine.core.erase({ ...right, reason: '' }), { code: 'CC_ERR_REASON' })
   await assert.rejects(engine.core.erase({ ...right, actor: '' }), { code: 'CC_ERR_ACTOR' })

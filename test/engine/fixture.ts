@@ -183,7 +183,11 @@ export function applying(tier: string, disposition = 'proceed'): object {
 }
 
 /** A step that writes a document, and what it answers. */
-export const draftStep = { name: 'draft', primitive: 'generate', params: { requirements: 'a letter', constraints: 'short' } }
+export const draftStep = {
+  name: 'draft',
+  primitive: 'generate',
+  params: { requirements: 'a letter', constraints: 'short' },
+}
 
 export function writing(artifact: unknown): object {
   return { confidence: 0.9, reasoning: 'plain', artifact }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { StepFailure } from '../../src/cognition/primitive.ts'
-import { onEachBackend } from '../storage/fixture.ts'
+import { onEachBackend, until } from '../storage/fixture.ts'
 import { applying, draftStep, governStep, openEngine, type Play, writing } from './fixture.ts'
 
 const step = (name: string, settings: object = {}) => ({ name, primitive: 'play', ...settings })
@@ -161,47 +161,53 @@ onEachBackend('each step has its own time', async (open) => {
   await engine.reach(instanceId, { status: 'failed' })
 })
 
-onEachBackend('what may pass is tried again after a pause that doubles, and each attempt is recorded with its reason', async (open) => {
-  const moody: Play = ({ attempt }) => {
-    if (attempt <= 2) throw new StepFailure('rate_limit', `too many, attempt ${attempt}`, { retryable: true })
-    return { done: true }
-  }
-  await using engine = await openEngine(open, {
-    steps: [step('moody', { retry: { max_attempts: 5, backoff_seconds: 10, max_backoff_seconds: 60 } })],
-    plays: { moody },
-  })
-  const { instanceId } = await engine.submit()
-  const startedAtMs = engine.clock.nowMs()
-  await engine.reach(instanceId, { work: 'sleeping' })
+onEachBackend(
+  'what may pass is tried again after a pause that doubles, and each attempt is recorded with its reason',
+  async (open) => {
+    const moody: Play = ({ attempt }) => {
+      if (attempt <= 2) throw new StepFailure('rate_limit', `too many, attempt ${attempt}`, { retryable: true })
+      return { done: true }
+    }
+    await using engine = await openEngine(open, {
+      steps: [step('moody', { retry: { max_attempts: 5, backoff_seconds: 10, max_backoff_seconds: 60 } })],
+      plays: { moody },
+    })
+    const { instanceId } = await engine.submit()
+    const startedAtMs = engine.clock.nowMs()
+    await engine.reach(instanceId, { work: 'sleeping' })
 
-  await engine.clock.advance(4_999)
-  assert.deepEqual(engine.ran(), ['moody#1.1'])
-  await engine.clock.advance(5_001)
-  assert.deepEqual(engine.ran(), ['moody#1.1', 'moody#1.2'])
-  await engine.clock.advance(20_000)
+    await engine.clock.advance(4_999)
+    assert.deepEqual(engine.ran(), ['moody#1.1'])
+    await engine.clock.advance(5_001)
+    assert.deepEqual(engine.ran(), ['moody#1.1', 'moody#1.2'])
+    await engine.clock.advance(20_000)
 
-  const view = await engine.reach(instanceId, { status: 'completed' })
-  assert.deepEqual(engine.ran(), ['moody#1.1', 'moody#1.2', 'moody#1.3'])
-  const [recorded] = await engine.core.getSteps(instanceId)
-  assert.deepEqual([recorded!.attempts, recorded!.run, recorded!.status], [3, 1, 'completed'])
-  const retries = await engine.envelopes(instanceId, 'step.retried')
-  assert.deepEqual(
-    retries.map(({ facts }) => [facts!.run, facts!.attempt, facts!.error]),
-    [
-      [1, 1, 'rate_limit'],
-      [1, 2, 'rate_limit'],
-    ],
-  )
-  const [first, second] = retries.map(({ at, facts }) => (facts!.due_ms as number) - at)
-  assert.ok(first! >= 5_000 && first! <= 10_000, `${first}`)
-  assert.ok(second! >= 10_000 && second! <= 20_000, `${second}`)
-  assert.equal(retries[0]!.at, startedAtMs)
-  assert.equal(retries[0]!.payload!.kind, 'error')
-  const [reason] = await engine.store.sql<{ text: string }>(`select text from payloads where payload_id = $1`, retries[0]!.payload!.id)
-  assert.deepEqual(JSON.parse(reason!.text), { code: 'rate_limit', message: 'too many, attempt 1' })
-  assert.equal(view.tier, 'auto')
-  await engine.verify()
-})
+    const view = await engine.reach(instanceId, { status: 'completed' })
+    assert.deepEqual(engine.ran(), ['moody#1.1', 'moody#1.2', 'moody#1.3'])
+    const [recorded] = await engine.core.getSteps(instanceId)
+    assert.deepEqual([recorded!.attempts, recorded!.run, recorded!.status], [3, 1, 'completed'])
+    const retries = await engine.envelopes(instanceId, 'step.retried')
+    assert.deepEqual(
+      retries.map(({ facts }) => [facts!.run, facts!.attempt, facts!.error]),
+      [
+        [1, 1, 'rate_limit'],
+        [1, 2, 'rate_limit'],
+      ],
+    )
+    const [first, second] = retries.map(({ at, facts }) => (facts!.due_ms as number) - at)
+    assert.ok(first! >= 5_000 && first! <= 10_000, `${first}`)
+    assert.ok(second! >= 10_000 && second! <= 20_000, `${second}`)
+    assert.equal(retries[0]!.at, startedAtMs)
+    assert.equal(retries[0]!.payload!.kind, 'error')
+    const [reason] = await engine.store.sql<{ text: string }>(
+      `select text from payloads where payload_id = $1`,
+      retries[0]!.payload!.id,
+    )
+    assert.deepEqual(JSON.parse(reason!.text), { code: 'rate_limit', message: 'too many, attempt 1' })
+    assert.equal(view.tier, 'auto')
+    await engine.verify()
+  },
+)
 
 onEachBackend('the pause between attempts is bounded', async (open) => {
   await using engine = await openEngine(open, {
@@ -235,12 +241,7 @@ onEachBackend('a step whose attempts are used up fails with the last reason', as
   assert.equal(view.outcome, undefined)
   const [failed] = await engine.core.getSteps(instanceId)
   assert.deepEqual([failed!.status, failed!.attempts, failed!.errorCode], ['failed', 2, 'primitive_error'])
-  assert.deepEqual(await engine.events(instanceId), [
-    'case.submitted',
-    'step.retried',
-    'step.failed',
-    'case.failed',
-  ])
+  assert.deepEqual(await engine.events(instanceId), ['case.submitted', 'step.retried', 'step.failed', 'case.failed'])
   await engine.verify()
 })
 
@@ -377,37 +378,40 @@ onEachBackend('a spot check completes at once, and a reviewer looks at a sample 
   await all.verify()
 })
 
-onEachBackend('an outside effect is announced before it is tried, with one key for every attempt of a run', async (open) => {
-  const seen: string[][] = []
-  const pay: Play = async ({ instanceId, attempt, idempotencyKey }) => {
-    seen.push([...(await engine.events(instanceId)), idempotencyKey])
-    if (attempt === 1) throw new Error('the bank is closed')
-    return { paid: true }
-  }
-  await using engine = await openEngine(open, {
-    steps: [step('pay', { external_effect: true, retry: { max_attempts: 2, backoff_seconds: 1 } })],
-    plays: { pay },
-  })
-  const { instanceId } = await engine.submit()
-  await engine.reach(instanceId, { work: 'sleeping' })
-  await engine.clock.advance(1_000)
-  await engine.reach(instanceId, { status: 'completed' })
+onEachBackend(
+  'an outside effect is announced before it is tried, with one key for every attempt of a run',
+  async (open) => {
+    const seen: string[][] = []
+    const pay: Play = async ({ instanceId, attempt, idempotencyKey }) => {
+      seen.push([...(await engine.events(instanceId)), idempotencyKey])
+      if (attempt === 1) throw new Error('the bank is closed')
+      return { paid: true }
+    }
+    await using engine = await openEngine(open, {
+      steps: [step('pay', { external_effect: true, retry: { max_attempts: 2, backoff_seconds: 1 } })],
+      plays: { pay },
+    })
+    const { instanceId } = await engine.submit()
+    await engine.reach(instanceId, { work: 'sleeping' })
+    await engine.clock.advance(1_000)
+    await engine.reach(instanceId, { status: 'completed' })
 
-  const key = `${instanceId}/pay/1`
-  assert.deepEqual(seen, [
-    ['case.submitted', 'step.intended', key],
-    ['case.submitted', 'step.intended', 'step.retried', 'step.intended', key],
-  ])
-  const intents = await engine.envelopes(instanceId, 'step.intended')
-  assert.deepEqual(
-    intents.map(({ facts }) => facts),
-    [
-      { run: 1, attempt: 1, key },
-      { run: 1, attempt: 2, key },
-    ],
-  )
-  await engine.verify()
-})
+    const key = `${instanceId}/pay/1`
+    assert.deepEqual(seen, [
+      ['case.submitted', 'step.intended', key],
+      ['case.submitted', 'step.intended', 'step.retried', 'step.intended', key],
+    ])
+    const intents = await engine.envelopes(instanceId, 'step.intended')
+    assert.deepEqual(
+      intents.map(({ facts }) => facts),
+      [
+        { run: 1, attempt: 1, key },
+        { run: 1, attempt: 2, key },
+      ],
+    )
+    await engine.verify()
+  },
+)
 
 onEachBackend('an outside effect that nobody heard the end of stays visibly in doubt', async (open) => {
   await using engine = await openEngine(open, {
@@ -560,4 +564,20 @@ onEachBackend('cases that this program cannot run keep nobody else waiting', asy
   const view = await other.run()
 
   assert.equal(view.status, 'completed')
+})
+
+onEachBackend('a case whose pinned definition was changed in the store does not move', async (open) => {
+  await using engine = await openEngine(open, { isStarted: false })
+  const { instanceId } = await engine.submit()
+  await using next = await engine.crash({ isStarted: false })
+  await next.store.sql(`update definitions set text = replace(text, '"auto"', '"gate"')`)
+
+  next.core.start()
+  await until(() => next.complaints.length > 0)
+  await next.clock.advance(60_000)
+
+  assert.match(next.complaints[0]!, /definition .* is gone or was changed/)
+  assert.equal(next.complaints.length, 1)
+  assert.deepEqual([next.ran(), await next.events(instanceId)], [[], ['case.submitted']])
+  assert.equal((await next.core.verify()).valid, false)
 })

@@ -12,10 +12,14 @@ onEachBackend('a submitted case is in line at once, with everything that belongs
   assert.deepEqual([status, seen], ['running', false])
   const after = await engine.store.rowCounts()
   const added = Object.entries(after).filter(([table, count]) => count !== before[table])
-  assert.deepEqual(
-    added.map(([table]) => table).sort(),
-    ['audit_events', 'definitions', 'instances', 'payloads', 'submission_keys', 'work'],
-  )
+  assert.deepEqual(added.map(([table]) => table).sort(), [
+    'audit_events',
+    'definitions',
+    'instances',
+    'payloads',
+    'submission_keys',
+    'work',
+  ])
   const view = await engine.core.getCase(instanceId)
   assert.equal(view.work, 'ready')
   assert.equal(view.submittedBy, 'kim')
@@ -154,7 +158,10 @@ for (const [what, [request, code]] of Object.entries(refused)) {
     await assert.rejects(engine.submit({ key: 'k', ...request } as Partial<SubmitRequest>), { code })
 
     assert.deepEqual(await engine.store.rowCounts(), before)
-    assert.equal((await engine.store.sql<{ simulated: number | null }>('select simulated from meta'))[0]!.simulated, null)
+    assert.equal(
+      (await engine.store.sql<{ simulated: number | null }>('select simulated from meta'))[0]!.simulated,
+      null,
+    )
   })
 }
 
@@ -189,22 +196,37 @@ onEachBackend('higher priority runs first, then whoever came first', async (open
   assert.equal(engine.calls.map(({ caseId }) => caseId).join(''), 'abcde')
 })
 
-onEachBackend('what is wrong with packs or primitives is refused before the store is opened for anything', async (open) => {
-  await using store = await open()
-  const noop = { name: 'noop', needsModel: false, requiredParams: [], defaultParams: {}, run: () => Promise.reject() }
-  const before = await store.rowCounts()
-  const tries = {
-    CC_ERR_PACK: { packs: [pack({ steps: [{ name: 'first', primitive: 'nothing' }] })] },
-    CC_ERR_DUPLICATE_WORKFLOW: { packs: [pack({}), pack({})] },
-    CC_ERR_PRIMITIVE: { core: { primitives: [noop, noop] } },
-  }
+onEachBackend(
+  'what is wrong with packs or primitives is refused before the store is opened for anything',
+  async (open) => {
+    await using store = await open()
+    const noop = {
+      name: 'noop',
+      needsModel: false,
+      requiredParams: [],
+      defaultParams: {},
+      run: () => Promise.resolve({ output: {} }),
+    }
+    const before = await store.rowCounts()
+    const tries = {
+      CC_ERR_PACK: { packs: [pack({ steps: [{ name: 'first', primitive: 'nothing' }] })] },
+      CC_ERR_DUPLICATE_WORKFLOW: { packs: [pack({}), pack({})] },
+      CC_ERR_PRIMITIVE: { core: { primitives: [noop, noop] } },
+    }
 
-  for (const [code, options] of Object.entries(tries)) {
-    await assert.rejects(openEngine(() => Promise.resolve(store), options), { code })
-  }
-  await assert.rejects(openEngine(() => Promise.resolve(store), { core: { primitives: [{ ...noop, name: 'govern' }] } }), {
-    code: 'CC_ERR_PRIMITIVE',
-  })
+    for (const [code, options] of Object.entries(tries)) {
+      await assert.rejects(
+        openEngine(() => Promise.resolve(store), options),
+        { code },
+      )
+    }
+    await assert.rejects(
+      openEngine(() => Promise.resolve(store), { core: { primitives: [{ ...noop, name: 'govern' }] } }),
+      {
+        code: 'CC_ERR_PRIMITIVE',
+      },
+    )
 
-  assert.deepEqual(await store.rowCounts(), before)
-})
+    assert.deepEqual(await store.rowCounts(), before)
+  },
+)

@@ -13,27 +13,30 @@ const config = {
 const escalations = { spot_check: 'compliance', gate: 'leads', hold: 'compliance' } as const
 
 for (const [tier, escalationQueue] of Object.entries(escalations)) {
-  onEachBackend(`a task of tier ${tier} whose time has passed moves to ${escalationQueue}, once, and is not decided`, async (open) => {
-    await using engine = await openEngine(open, { governance: tier, config })
-    const before = await engine.run()
-    const taskId = before.openTasks[0]!
-    const { queue, dueMs } = await engine.core.getTask(taskId)
-    assert.equal(dueMs, engine.clock.nowMs() + 30_000)
-    await engine.clock.advance(29_999)
-    assert.equal((await engine.core.getTask(taskId)).escalatedAtMs, undefined)
+  onEachBackend(
+    `a task of tier ${tier} whose time has passed moves to ${escalationQueue}, once, and is not decided`,
+    async (open) => {
+      await using engine = await openEngine(open, { governance: tier, config })
+      const before = await engine.run()
+      const taskId = before.openTasks[0]!
+      const { queue, dueMs } = await engine.core.getTask(taskId)
+      assert.equal(dueMs, engine.clock.nowMs() + 30_000)
+      await engine.clock.advance(29_999)
+      assert.equal((await engine.core.getTask(taskId)).escalatedAtMs, undefined)
 
-    await engine.clock.advance(1)
+      await engine.clock.advance(1)
 
-    const task = await engine.core.getTask(taskId)
-    assert.deepEqual([task.queue, task.escalatedAtMs, task.status], [escalationQueue, dueMs, 'open'])
-    await engine.clock.advance(3_600_000)
-    const [escalated, ...more] = await engine.envelopes(before.instanceId, 'task.escalated')
-    assert.deepEqual([escalated!.actor, escalated!.at, more], ['engine', dueMs, []])
-    assert.deepEqual(escalated!.facts, { task: taskId, from: queue, to: escalationQueue, due_ms: dueMs })
-    const after = await engine.core.getCase(before.instanceId)
-    assert.deepEqual(after, { ...before, updatedAtMs: dueMs })
-    await engine.verify()
-  })
+      const task = await engine.core.getTask(taskId)
+      assert.deepEqual([task.queue, task.escalatedAtMs, task.status], [escalationQueue, dueMs, 'open'])
+      await engine.clock.advance(3_600_000)
+      const [escalated, ...more] = await engine.envelopes(before.instanceId, 'task.escalated')
+      assert.deepEqual([escalated!.actor, escalated!.at, more], ['engine', dueMs, []])
+      assert.deepEqual(escalated!.facts, { task: taskId, from: queue, to: escalationQueue, due_ms: dueMs })
+      const after = await engine.core.getCase(before.instanceId)
+      assert.deepEqual(after, { ...before, updatedAtMs: dueMs })
+      await engine.verify()
+    },
+  )
 }
 
 onEachBackend('a task that has moved can still be decided, and its claim ended with the move', async (open) => {
@@ -113,7 +116,8 @@ onEachBackend('the sweeper sleeps until what is due first, and an idle engine wr
   const dueMs = engine.clock.nowMs() + 30_000
   await engine.clock.advance(0)
   assert.ok(engine.clock.dueMs.includes(dueMs))
-  const version = async () => (await engine.store.sql<{ v: number }>('select data_version as v from pragma_data_version'))[0]!.v
+  const version = async () =>
+    (await engine.store.sql<{ v: number }>('select data_version as v from pragma_data_version'))[0]!.v
   const before = await version()
 
   await engine.clock.advance(29_000)

@@ -6,7 +6,7 @@ import { readCheckpoints } from '../../src/storage/checkpoints.ts'
 import type { Fence, NextWork, StepCommit } from '../../src/storage/hot-path.ts'
 import { readInstance } from '../../src/storage/instances.ts'
 import { readTasksOf } from '../../src/storage/tasks.ts'
-import { readWork, releaseClaim, requestCancel, wakeDue } from '../../src/storage/work.ts'
+import { readWork, releaseClaim, releaseClaimsOf, requestCancel, wakeDue } from '../../src/storage/work.ts'
 import { onEachBackend, type StoreFixture } from './fixture.ts'
 import { claimOne, nextEvent, readyCase, stepCommit } from './ready-case.ts'
 
@@ -62,7 +62,7 @@ onEachBackend('each claim has a token of its own, which nobody can guess, and sa
     assert.equal(work.state, 'claimed')
     assert.equal(work.claimedBy, 'worker 1')
     assert.equal(work.claimedAtMs, 1_500)
-    assert.deepEqual(await workOf(store.backend, work.instanceId), work)
+    assert.partialDeepStrictEqual(work, await workOf(store.backend, work.instanceId))
   }
 })
 
@@ -379,4 +379,80 @@ onEachBackend('a lost answer is passed on as unknown, and the batch was written'
   isLost = false
   assert.deepEqual(await store.backend.hotPath.commitSteps([commit]), [{ kind: 'fenced' }])
   assert.equal((await store.sql('select 1 from checkpoints')).length, 1)
+})
+
+onEachBackend('for each instance that a commit gives back another one is claimed in the same commit', async (open) => {
+  let commits = 0
+  await using store = await open({ probe: { before: () => void (commits += 1) } })
+  for (let index = 0; index < 2; index++) await readyCase(store.backend, { priority: 1 })
+  const [ending, going] = await claimAll(store.backend, 2)
+  const waiting: string[] = []
+  for (let index = 0; index < 3; index++) waiting.push(await readyCase(store.backend, { nowMs: 10 + index }))
+  const next = { to: 'sleep', dueMs: 9_000, attempt: 1 } as const
+  const taken: Work[] = []
+  commits = 0
+
+  await store.backend.hotPath.commitSteps([{ ...eventsOnly(ending!), next }, stepCommit(going!)], {
+    claim: { claimedBy: 'refill 1', nowMs: 2_000 },
+    take: (claimed) => void taken.push(...claimed),
+  })
+
+  assert.equal(commits, 1)
+  assert.deepEqual(
+    taken.map(({ instanceId, state, claimedBy }) => [instanceId, state, claimedBy]),
+    [[waiting[0], 'claimed', 'refill 1']],
+  )
+  assert.partialDeepStrictEqual(taken[0], await workOf(store.backend, waiting[0]!))
+})
+
+onEachBackend('a commit that is fenced off takes no other instance in its place', async (open) => {
+  await using store = await open()
+  await readyCase(store.backend)
+  const work = await claimOne(store.backend)
+  await readyCase(store.backend)
+  const next = { to: 'release', step: 'first', run: 1, attempt: 0 } as const
+  const commit = { ...eventsOnly(work), next, fence: { token: 'f'.repeat(32), stepNo: 0, run: 1, auditSeq: 1 } }
+
+  const results = await store.backend.hotPath.commitSteps([commit], {
+    claim: { claimedBy: 'refill 1', nowMs: 2_000 },
+    take: () => assert.fail('something was claimed'),
+  })
+
+  assert.deepEqual(results, [{ kind: 'fenced' }])
+})
+
+onEachBackend(
+  'what a claim with a lost answer took is given back by the name of that claim, and nothing else',
+  async (open) => {
+    let isLost = false
+    const after = () => {
+      if (isLost) throw new Error('the connection broke')
+    }
+    await using store = await open({ probe: { after } })
+    const [known, stray] = [await readyCase(store.backend, { nowMs: 1 }), await readyCase(store.backend, { nowMs: 2 })]
+    const { hotPath } = store.backend
+    await hotPath.claim({ limit: 1, claimedBy: 'claim 1', nowMs: 1_500 })
+    isLost = true
+    await assert.rejects(hotPath.claim({ limit: 1, claimedBy: 'claim 2', nowMs: 1_500 }), CommitUnknownError)
+    isLost = false
+    assert.equal((await workOf(store.backend, stray))!.state, 'claimed')
+
+    await store.backend.transaction((tx) => releaseClaimsOf(tx, 'claim 2'))
+
+    assert.equal((await workOf(store.backend, stray))!.state, 'ready')
+    assert.equal((await workOf(store.backend, known))!.state, 'claimed')
+  },
+)
+
+onEachBackend('instances of definitions that a worker cannot run are left in line', async (open) => {
+  await using store = await open()
+  await readyCase(store.backend)
+  const except = [(await store.sql<{ hash: string }>('select definition_hash as hash from work'))[0]!.hash]
+  const request = { limit: 5, claimedBy: 'worker', nowMs: 1_500 }
+
+  assert.equal(await store.backend.hotPath.anyReady(except), false)
+  assert.deepEqual(await store.backend.hotPath.claim({ ...request, except }), [])
+
+  assert.equal(await store.backend.hotPath.anyReady(['e'.repeat(64)]), true)
+  assert.equal((await store.backend.hotPath.claim({ ...request, except: ['e'.repeat(64)] })).length, 1)
 })
