@@ -21,7 +21,7 @@ const cannotShow = [
   'whether the end of the chain was cut off, together with its head and all that belongs to it',
   'whether the chain was written anew from some event to its end, hashes and head included',
   'whether there are other cases, or were',
-  'columns that no event states, such as workflow, domain, tier and the times of the instance',
+  'columns that no event states, such as the reasons for the tier and the times of the instance',
   'what erased content said',
   'whether what was recorded was true when it was recorded',
 ]
@@ -84,10 +84,17 @@ const shapes = {
 /** The columns of `instances` that the chain states too; the row has others, which nothing vouches for. */
 const statedColumns = {
   instance_id: 'text',
+  workflow: 'text',
+  domain: 'text',
   definition_hash: 'text',
   submitted_by: 'text',
   input_payload_id: 'text',
   status: 'text',
+  tier: 'text?',
+  proposed_payload_id: 'text?',
+  outcome_payload_id: 'text?',
+  failure_code: 'text?',
+  resume_step: 'text?',
   simulated: 'integer',
   disputed: 'integer',
   audit_seq: 'integer',
@@ -120,6 +127,29 @@ const statusAfter = new Map([
   ['case.canceled', 'canceled'],
   ['case.terminated', 'terminated'],
 ])
+
+/** What an event says of the columns of the instance; what it does not name stays as an earlier one has said. */
+function statedBy({ type, facts, tier, payload, step }) {
+  if (type === 'case.submitted') return { workflow: facts?.workflow, domain: facts?.domain }
+  if (type === 'case.held') return { tier, proposed_payload_id: payload?.id }
+  // A person lets the proposal take effect as it is, or brings an outcome of their own; the engine's is both.
+  if (type === 'case.completed') return { tier, outcome_payload_id: facts?.outcome ?? payload?.id }
+  if (type === 'case.terminated') return { outcome_payload_id: undefined }
+  if (type === 'task.opened') return { tier }
+  if (type === 'case.failed') return { failure_code: facts?.error, resume_step: step }
+  if (type === 'case.retried') return { failure_code: undefined, resume_step: undefined }
+  return {}
+}
+
+const statedByEvents = [
+  'workflow',
+  'domain',
+  'tier',
+  'proposed_payload_id',
+  'outcome_payload_id',
+  'failure_code',
+  'resume_step',
+]
 
 class Unreadable extends Error {}
 
@@ -249,6 +279,7 @@ class Record {
   lastSeq = 0
   status = undefined
   disputed = false
+  said = new Map()
   steps = []
   stepNo = 0
   checkpointEntry = 0
@@ -418,6 +449,10 @@ class Record {
     this.firstEnvelope ??= envelope
     this.lastSeq = seq
     this.status = statusAfter.get(type) ?? this.status
+    for (const [column, value] of Object.entries(statedBy(envelope))) this.said.set(column, { value, seq })
+    if (type === 'case.completed' && !this.said.has('proposed_payload_id')) {
+      this.said.set('proposed_payload_id', this.said.get('outcome_payload_id'))
+    }
     if (payload) this.commit(payload, seq)
     if (checkpoint !== undefined) this.steps.push({ seq, digest: checkpoint, payload })
     if (type === 'case.disputed') this.disputed = true
@@ -480,6 +515,10 @@ class Record {
     changed(1, 'instance_id', this.instanceId)
     changed(1, 'submitted_by', first.actor)
     changed(1, 'input_payload_id', first.payload?.id)
+    for (const column of statedByEvents) {
+      const { value = null, seq = lastSeq } = this.said.get(column) ?? {}
+      changed(seq, column, value)
+    }
     changed(lastSeq, 'status', status)
     if ((instances.status === 'running') !== (work !== null)) {
       const detail = 'an instance has a work row as long as it runs, and only then'

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { delimiter, extname, resolve } from 'node:path'
-import { parseJson } from '../domain/json.ts'
+import { maxJsonBytes, parseJson } from '../domain/json.ts'
 import { CoreError } from '../errors.ts'
 import type { Model } from './model.ts'
 import { Findings, objectSource, parseYaml, type Source } from './pack-source.ts'
@@ -35,8 +35,11 @@ async function readScript(file: string, dir: string): Promise<Source> {
   }
   try {
     if (extname(file) === '.json') return objectSource(file, parseJson(bytes))
+    const { length } = bytes
+    if (length > maxJsonBytes) throw new CoreError('CC_ERR_JSON_TOO_LARGE', { bytes: length, maxBytes: maxJsonBytes })
     const findings = new Findings()
-    const source = parseYaml(file, new TextDecoder('utf-8', { fatal: true }).decode(bytes), findings)
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+    const source = parseYaml(file, text, findings, { uniqueKeys: true })
     findings.throwIfAny()
     return source!
   } catch (cause) {

@@ -1,3 +1,4 @@
+import { judgeNumber } from '../domain/json-number.ts'
 import { CoreError } from '../errors.ts'
 import { isCollection, isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument, visit } from 'yaml'
 
@@ -68,11 +69,16 @@ const maxDepth = 64
 
 /**
  * Reads YAML by its core schema: no tags of somebody's own, one document, plain data. A key that stands twice keeps its
- * last value, as published packs expect, and says so. Undefined when the text is refused.
+ * last value, as published packs expect, and says so; with `uniqueKeys` it is refused. Undefined when the text is refused.
  */
-export function parseYaml(file: string, text: string, findings: Findings): Source | undefined {
+export function parseYaml(
+  file: string,
+  text: string,
+  findings: Findings,
+  { uniqueKeys = false }: { readonly uniqueKeys?: boolean } = {},
+): Source | undefined {
   const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: false, schema: 'core', prettyErrors: false })
+  const document = parseDocument(text, { lineCounter: lines, uniqueKeys, schema: 'core', prettyErrors: false })
   const placeAt = (offset: number): Place => {
     const { line, col } = lines.linePos(offset)
     return { file, line, column: col }
@@ -104,7 +110,7 @@ function checkNodes(root: Node | null, placeAt: (offset: number) => Place, findi
   }
   visit(root, {
     Scalar: (_, node) => {
-      const fault = scalarFault(node.value)
+      const fault = scalarFault(node.value, node.source)
       return fault ? refuse(node, fault.what, fault.right) : undefined
     },
     Pair: (_, pair) => {
@@ -122,12 +128,18 @@ function checkNodes(root: Node | null, placeAt: (offset: number) => Place, findi
   return sound
 }
 
-function scalarFault(value: unknown): { what: string; right: string } | undefined {
+/** Numbers as JSON writes them, which the JSON door judges by; YAML has others. */
+const jsonNumber = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/
+
+function scalarFault(value: unknown, written = ''): { what: string; right: string } | undefined {
   if (typeof value === 'number' && !Number.isFinite(value)) {
     return { what: `the number ${value}`, right: 'use a finite number, or put the text in quotes' }
   }
   if (Number.isInteger(value) && !Number.isSafeInteger(value)) {
     return { what: 'a number too large to keep exactly', right: 'put it in quotes' }
+  }
+  if (typeof value === 'number' && jsonNumber.test(written) && judgeNumber(written) !== 'exact') {
+    return { what: 'a number that reading it would change', right: 'put it in quotes, or use at most 15 digits' }
   }
   if (typeof value === 'string' && (!value.isWellFormed() || value.includes('\0'))) {
     return { what: 'a text with NUL or half a character', right: 'write whole Unicode characters, without NUL' }

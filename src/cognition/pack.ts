@@ -186,5 +186,7 @@ function listNames(
   key: keyof Pick<Definition, 'workflow' | 'domain'>,
 ): string {
   const names = new Set(definitions.map(({ definition }) => definition[key]))
-  return names.size === 0 ? '(none: no pack is loaded; name folders of packs in CC_PACKS)' : [...names].sort().join(', ')
+  return names.size === 0
+    ? '(none: no pack is loaded; name folders of packs in CC_PACKS)'
+    : [...names].sort().join(', ')
 }

@@ -13,7 +13,7 @@ export const exportCannotShow: readonly string[] = [
   'whether the end of the chain was cut off, together with its head and all that belongs to it',
   'whether the chain was written anew from some event to its end, hashes and head included',
   'whether there are other cases, or were',
-  'columns that no event states, such as workflow, domain, tier and the times of the instance',
+  'columns that no event states, such as the reasons for the tier and the times of the instance',
   'what erased content said',
   'whether what was recorded was true when it was recorded',
 ]

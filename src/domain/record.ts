@@ -7,10 +7,17 @@ import type { TaskStatus } from './task.ts'
 /** What the tables of the coordinator state about an instance and its chain states too. */
 export interface StoredInstance {
   readonly instanceId: string
+  readonly workflow: string
+  readonly domain: string
   readonly definitionHash: string
   readonly submittedBy: string
   readonly inputPayloadId: string
   readonly status: string
+  readonly tier: string | null
+  readonly proposedPayloadId: string | null
+  readonly outcomePayloadId: string | null
+  readonly failureCode: string | null
+  readonly resumeStep: string | null
   readonly simulated: number
   readonly disputed: number
   readonly auditSeq: number
@@ -100,6 +107,43 @@ const statusAfter: Partial<Record<AuditEventType, InstanceStatus>> = {
   'case.terminated': 'terminated',
 }
 
+/** Columns of the instance whose value the latest event that names them decides, by their fields. */
+const statedColumns = {
+  workflow: 'workflow',
+  domain: 'domain',
+  tier: 'tier',
+  proposedPayloadId: 'proposed_payload_id',
+  outcomePayloadId: 'outcome_payload_id',
+  failureCode: 'failure_code',
+  resumeStep: 'resume_step',
+} as const
+type StatedField = keyof typeof statedColumns
+
+const statedFields = Object.keys(statedColumns) as StatedField[]
+
+/** What an event says of those columns; of the others it says nothing. */
+function statedBy({ type, facts, tier, payload, step }: Envelope): Partial<Record<StatedField, unknown>> {
+  switch (type) {
+    case 'case.submitted':
+      return { workflow: facts?.workflow, domain: facts?.domain }
+    case 'case.held':
+      return { tier, proposedPayloadId: payload?.id }
+    case 'case.completed':
+      // A person lets the proposal take effect as it is, or brings an outcome of their own; an engine's is both.
+      return { tier, outcomePayloadId: facts?.outcome ?? payload?.id }
+    case 'case.terminated':
+      return { outcomePayloadId: undefined }
+    case 'task.opened':
+      return { tier }
+    case 'case.failed':
+      return { failureCode: facts?.error, resumeStep: step }
+    case 'case.retried':
+      return { failureCode: undefined, resumeStep: undefined }
+    default:
+      return {}
+  }
+}
+
 /**
  * Checks everything the store holds about one instance: its chain, then what hangs on the chain. Give it the events in
  * the order of `seq`, then the checkpoints in the order of `stepNo`, payloads and tasks in any order, then `finish`.
@@ -115,6 +159,7 @@ export class RecordCheck {
   private status: InstanceStatus | undefined
   private lastSeq = 0
   private disputed = false
+  private readonly stated = new Map<StatedField, { readonly value: unknown; readonly seq: number }>()
   private readonly steps: StepMark[] = []
   private readonly commitments = new Map<string, Commitment>()
   private readonly erasures = new Map<string, Envelope>()
@@ -219,6 +264,7 @@ export class RecordCheck {
     this.first ??= envelope
     this.lastSeq = seq
     this.status = statusAfter[type] ?? this.status
+    this.state(envelope)
     if (payload) this.commit(payload, seq)
     if (checkpoint !== undefined) this.steps.push({ seq, digest: checkpoint, payload })
     if (type === 'case.disputed') this.disputed = true
@@ -226,6 +272,15 @@ export class RecordCheck {
     else if (type === 'task.opened') this.noteOnce(this.openings, facts?.task, { seq, tier: envelope.tier })
     else if (type === 'task.decided') this.noteOnce(this.decisions, facts?.task, envelope)
     this.compareEvent(envelope)
+  }
+
+  private state(envelope: Envelope): void {
+    const { seq } = envelope
+    const stated = Object.entries(statedBy(envelope)) as [StatedField, unknown][]
+    for (const [field, value] of stated) this.stated.set(field, { value, seq })
+    if (envelope.type === 'case.completed' && !this.stated.has('proposedPayloadId')) {
+      this.stated.set('proposedPayloadId', this.stated.get('outcomePayloadId')!)
+    }
   }
 
   /** The last event that was whole. */
@@ -276,6 +331,10 @@ export class RecordCheck {
     if (instance.submittedBy !== first.actor) changed(1, 'instances.submitted_by', instance.submittedBy, first.actor)
     const inputId = first.payload?.id
     if (instance.inputPayloadId !== inputId) changed(1, 'instances.input_payload_id', instance.inputPayloadId, inputId)
+    for (const field of statedFields) {
+      const { value = null, seq = this.lastSeq } = this.stated.get(field) ?? {}
+      if (instance[field] !== value) changed(seq, `instances.${statedColumns[field]}`, instance[field], value)
+    }
     if (instance.status !== status) changed(this.lastSeq, 'instances.status', instance.status, status)
     if ((instance.status === 'running') !== (instance.workAuditSeq !== null)) {
       this.report(

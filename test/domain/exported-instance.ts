@@ -53,7 +53,7 @@ function columnsOf(row: object): Columns {
 function columnOf(value: unknown): string | number | null {
   if (typeof value === 'string' || typeof value === 'number') return value
   if (typeof value === 'boolean') return Number(value)
-  return value === undefined ? null : JSON.stringify(value)
+  return value === undefined || value === null ? null : JSON.stringify(value)
 }
 
 function statedColumns({ instance }: StoredRecord): Columns {

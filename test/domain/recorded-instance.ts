@@ -61,7 +61,8 @@ export function recordInstance({
   }
 
   const input = keep('input', { case_id: 'case-1', applicant: 'Zoë Ångström 😀 \u{FFFD}' })
-  drafts.push({ type: 'case.submitted', atMs, actor: 'kim', payload: input })
+  const facts = { workflow: 'claims', domain: 'travel' }
+  drafts.push({ type: 'case.submitted', atMs, actor: 'kim', payload: input, facts })
 
   for (let stepNo = 1; stepNo <= steps; stepNo++) {
     const startedAtMs = atMs
@@ -101,7 +102,10 @@ export function recordInstance({
 
   const isHeld = ending === 'held' || ending === 'decided'
   let outcomeId: string | undefined
-  if (ending === 'failed') drafts.push({ type: 'case.failed', atMs, actor: 'engine', facts: { error: 'timeout' } })
+  if (ending === 'failed') {
+    const step = `step_${steps}`
+    drafts.push({ type: 'case.failed', atMs, actor: 'engine', step, facts: { error: 'timeout' } })
+  }
   if (ending === 'completed' || isHeld) {
     const outcome = keep('outcome', { decision: 'pay' })
     outcomeId = outcome.id
@@ -228,6 +232,11 @@ export function storedRows({ instance, work, events, checkpoints, payloads, task
   return {
     instance: {
       ...instance,
+      tier: instance.tier ?? null,
+      proposedPayloadId: instance.proposedPayloadId ?? null,
+      outcomePayloadId: instance.outcomePayloadId ?? null,
+      failureCode: instance.failureCode ?? null,
+      resumeStep: instance.resumeStep ?? null,
       simulated: Number(instance.simulated),
       disputed: Number(instance.disputed),
       workAuditSeq: work?.auditSeq ?? null,

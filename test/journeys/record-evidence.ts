@@ -73,9 +73,9 @@ export class Evidence {
     writeFileSync(file, exported)
     return await new Promise((resolve, reject) => {
       execFile('node', [tool, file], { env: { PATH: process.env.PATH } }, (error, stdout) => {
-        const code = error ? error.code : 0
-        if (typeof code === 'number') resolve({ code, stdout })
-        else reject(error!)
+        if (error === null) resolve({ code: 0, stdout })
+        else if (typeof error.code === 'number') resolve({ code: error.code, stdout })
+        else reject(new Error('node cannot be run', { cause: error }))
       })
     })
   }

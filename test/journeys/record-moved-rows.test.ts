@@ -350,6 +350,35 @@ test('a head that differs from its chain is found, on the instance and on the ho
   }
 })
 
+/** Columns of the instance that no event states. */
+const unstated = ['correlation_id', 'tier_contributions', 'submitted_at_ms', 'updated_at_ms', 'ended_at_ms']
+
+test('what the instance says of itself is found where its chain says otherwise, in every column that an event states', async () => {
+  for (const name of ['changed', 'denied', 'retried', 'disputed', 'held'] as const) {
+    const [row] = original.rowsOf('instances', cases[name])
+    const others = original.rowsOf('instances').filter((other) => other.rowid !== row!.rowid)
+    for (const column of original.columnsOf('instances')) {
+      // Flags with another number than 0 and 1 mean 0 to every program.
+      if (column.name === 'simulated' || column.name === 'disputed') continue
+      for (const { kind, sql, params } of changesOf(column, row!, others)) {
+        let isRefused = false
+        const { report, offline } = await evidence.judge(cases[name], (store) => {
+          const update = `update or ignore instances set ${column.name} = ${sql} where rowid = ?`
+          isRefused = store.prepare(update).run(...params, row!.rowid).changes === 0
+        })
+        if (isRefused) continue
+        const said = `${name}: ${column.name} := ${kind}: ${JSON.stringify([report.findings, offline])}`
+        assert.equal(report.valid, unstated.includes(column.name), said)
+        if (column.name === 'instance_id') continue
+        assert.equal(offline === undefined, report.valid, said)
+        const [finding] = report.findings
+        if (finding)
+          assert.match(finding.where, new RegExp(`^(instances\\.${column.name}|audit_events|definitions)$`), said)
+      }
+    }
+  }
+})
+
 test('whatever stands in the other tables, verification and export give an answer', async () => {
   for (const table of ['instances', 'tasks', 'work', 'definitions', 'submission_keys']) {
     for (const column of original.columnsOf(table)) {
