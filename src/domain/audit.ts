@@ -124,32 +124,27 @@ type Recorded<T> = {
  * row's place in the table, is not part of it.
  */
 export function checkpointDigest(checkpoint: Recorded<Checkpoint>): string {
-  const row = writeCheckpoint({
-    attempts: checkpoint.attempts,
-    ended_at_ms: checkpoint.endedAtMs,
-    error_code: checkpoint.errorCode,
-    input_tokens: checkpoint.inputTokens,
-    instance_id: checkpoint.instanceId,
-    model: checkpoint.model,
-    output_commitment: checkpoint.outputCommitment,
-    output_payload_id: checkpoint.outputPayloadId,
-    output_tokens: checkpoint.outputTokens,
-    primitive: checkpoint.primitive,
-    route: checkpoint.route,
-    run: checkpoint.run,
-    started_at_ms: checkpoint.startedAtMs,
-    status: checkpoint.status,
-    step: checkpoint.step,
-    step_no: checkpoint.stepNo,
-  })
-  return hash('sha256', `cc/checkpoint/v1\n${row}`)
+  return hash('sha256', `cc/checkpoint/v1\n${writeCheckpoint(checkpoint)}`)
 }
 
-const writeCheckpoint = envelopeWriter([
-  ...(['attempts', 'ended_at_ms', 'error_code', 'input_tokens', 'instance_id', 'model', 'output_commitment'] as const),
-  ...(['output_payload_id', 'output_tokens', 'primitive', 'route', 'run', 'started_at_ms', 'status'] as const),
-  ...(['step', 'step_no'] as const),
-])
+const writeCheckpoint = envelopeWriter({
+  instanceId: 'instance_id',
+  stepNo: 'step_no',
+  step: 'step',
+  primitive: 'primitive',
+  run: 'run',
+  attempts: 'attempts',
+  status: 'status',
+  errorCode: 'error_code',
+  outputPayloadId: 'output_payload_id',
+  outputCommitment: 'output_commitment',
+  model: 'model',
+  inputTokens: 'input_tokens',
+  outputTokens: 'output_tokens',
+  route: 'route',
+  startedAtMs: 'started_at_ms',
+  endedAtMs: 'ended_at_ms',
+} satisfies Record<keyof Checkpoint, string>)
 
 /** Content on its way into the store: its row, and what an event says of it. */
 export function newPayload(content: {
@@ -178,10 +173,23 @@ function refuseTooMuch(text: string): void {
   if (bytes > maxPayloadBytes) throw new CoreError('CC_ERR_JSON_TOO_LARGE', { bytes, maxBytes: maxPayloadBytes })
 }
 
-const writeEvent = envelopeWriter([
-  ...(['actor', 'at', 'checkpoint', 'definition', 'facts', 'instance', 'model', 'payload', 'prev', 'seq'] as const),
-  ...(['simulated', 'step', 'tier', 'type', 'v'] as const),
-])
+const writeEvent = envelopeWriter({
+  actor: 'actor',
+  at: 'at',
+  checkpoint: 'checkpoint',
+  definition: 'definition',
+  facts: 'facts',
+  instance: 'instance',
+  model: 'model',
+  payload: 'payload',
+  prev: 'prev',
+  seq: 'seq',
+  simulated: 'simulated',
+  step: 'step',
+  tier: 'tier',
+  type: 'type',
+  v: 'v',
+})
 
 /** Makes the draft the event after `head`. */
 export function sealEvent(head: ChainHead, draft: AuditEventDraft): AuditEvent {

@@ -21,22 +21,23 @@ export function canonicalEnvelope(value: unknown): string {
 }
 
 /**
- * `canonicalEnvelope` for maps that always have these names: sorted once and not at each call. A part that is null counts
- * as absent, as undefined does.
+ * `canonicalEnvelope` for values that always have these fields, each under its name in the text: names are sorted and
+ * written once and not at each call. A part that is null counts as absent, as undefined does.
  */
-export function envelopeWriter<Name extends string>(
-  names: readonly Name[],
-): (parts: Readonly<Partial<Record<Name, unknown>>>) => string {
-  const written = names.toSorted((a, b) => (a < b ? -1 : 1)).map((name) => [name, writeName(name)] as const)
+export function envelopeWriter<Field extends string>(
+  names: Readonly<Record<Field, string>>,
+): (parts: Readonly<Partial<Record<Field, unknown>>>) => string {
+  const fields = (Object.entries(names) as [Field, string][])
+    .sort(([, a], [, b]) => (a < b ? -1 : 1))
+    .map(([field, name]) => ({ field, name, before: writeName(name) }))
   return (parts) => {
-    let text = '{'
-    for (const [name, before] of written) {
-      const part = parts[name]
+    let text = ''
+    for (const { field, name, before } of fields) {
+      const part = parts[field]
       if (part === undefined || part === null) continue
-      if (text.length > 1) text += ','
-      text += before + writeRestricted(part, name)
+      text += (text === '' ? '{' : ',') + before + writeRestricted(part, name)
     }
-    return text + '}'
+    return text === '' ? '{}' : text + '}'
   }
 }
 

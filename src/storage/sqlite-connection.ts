@@ -20,6 +20,8 @@ interface Prepared {
   readonly statement: StatementSync
   /** False for a plain SELECT; `update … returning` is a question that writes. */
   readonly mayWrite: boolean
+  /** Names of the columns it answers with. */
+  readonly columns: readonly string[]
 }
 
 /** One connection to a SQLite file. Every call is synchronous: it has happened when it returns. */
@@ -34,9 +36,9 @@ export class SqliteConnection {
   }
 
   query<R extends object>(sql: string, params: readonly SqlValue[] = []): R[] {
-    const { statement, mayWrite } = this.prepare(sql)
+    const { statement, mayWrite, columns } = this.prepare(sql)
     if (mayWrite) this.writes += 1
-    return statement.all(...params) as R[]
+    return (statement.all(...params) as unknown as SqlValue[][]).map((values) => toRow<R>(columns, values))
   }
 
   execute(sql: string, params: readonly SqlValue[] = []): number {
@@ -51,9 +53,8 @@ export class SqliteConnection {
 
   /** The value of a pragma, or of whatever a statement of one row and column answers. */
   value(sql: string): SqlValue {
-    const row = this.prepare(sql).statement.get() as Record<string, SqlValue> | undefined
-    for (const name in row) return row[name]!
-    return null
+    const values = this.prepare(sql).statement.get() as SqlValue[] | undefined
+    return values?.[0] ?? null
   }
 
   get isTransaction(): boolean {
@@ -70,11 +71,20 @@ export class SqliteConnection {
     if (known) return known
     // `$1` is a name to SQLite, `?1` a position; statements are written with `$1` for both databases.
     const statement = this.database.prepare(sql.replaceAll(/\$(\d+)/g, '?$1'))
-    const prepared = { statement, mayWrite: !/^\s*select\b/i.test(sql) }
+    statement.setReturnArrays(true)
+    const columns = statement.columns().map(({ name }) => name)
+    const prepared = { statement, mayWrite: !/^\s*select\b/i.test(sql), columns }
     if (this.statements.size >= maxStatements) this.statements.clear()
     this.statements.set(sql, prepared)
     return prepared
   }
+}
+
+/** By hand: the driver's own objects take twice the time to make, and longer to read. */
+function toRow<R extends object>(columns: readonly string[], values: readonly SqlValue[]): R {
+  const row: Record<string, SqlValue> = {}
+  for (let index = 0; index < columns.length; index++) row[columns[index]!] = values[index]!
+  return row as R
 }
 
 /** The primary result code of a SQLite error; undefined for any other error. */

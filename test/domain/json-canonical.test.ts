@@ -70,7 +70,7 @@ test('an envelope has strings, booleans, safe integers, lists and maps, and noth
 })
 
 test('a writer of envelopes writes what the canonical form is, whichever of its names are there', () => {
-  const writeEvent = envelopeWriter(['type', 'seq', 'actor', 'facts'])
+  const writeEvent = envelopeWriter({ type: 'type', seq: 'seq', actor: 'actor', facts: 'facts' })
   for (const envelope of [
     { seq: 3, type: 'a "b"', facts: { to: 'x', by: ['y'] }, actor: 'kim' },
     { type: '', seq: 0 },
