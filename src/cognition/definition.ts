@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 import { canonicalJson } from '../domain/json.ts'
-import type { Definition } from '../domain/workflow.ts'
+import type { Definition, Step } from '../domain/workflow.ts'
 import { CoreError } from '../errors.ts'
 
 /** A definition as it is stored: its canonical text, and the hash by which instances refer to it. */
@@ -25,4 +25,13 @@ export function parseDefinition(text: string): Definition {
   const definition = JSON.parse(text, (_, value: unknown) => Object.freeze(value)) as Definition
   if (definition.format === 1) return definition
   throw new CoreError('CC_ERR_DEFINITION_FORMAT', { format: String((definition as { format: unknown }).format) })
+}
+
+const placesOf = new WeakMap<readonly Step[], ReadonlyMap<string, number>>()
+
+/** Where a step stands in its workflow, from 0; undefined for a name it does not have. Looked up, however long the list. */
+export function placeOfStep(steps: readonly Step[], name: string): number | undefined {
+  let places = placesOf.get(steps)
+  if (!places) placesOf.set(steps, (places = new Map(steps.map((step, index) => [step.name, index]))))
+  return places.get(name)
 }

@@ -1,6 +1,7 @@
 import type { JsonObject } from '../domain/json.ts'
 import { endOfWorkflow, type Route, type Step } from '../domain/workflow.ts'
 import { type Condition, type ConditionScope, evaluateCondition, parseCondition } from './conditions.ts'
+import { placeOfStep } from './definition.ts'
 import type { RunContext } from './run-context.ts'
 
 /**
@@ -42,8 +43,8 @@ function scopeAfter(step: Step, output: JsonObject, run: number, context: RunCon
 }
 
 function nextInList(step: Step, steps: readonly Step[]): string {
-  const index = steps.findIndex(({ name }) => name === step.name)
-  return steps[index + 1]?.name ?? endOfWorkflow
+  const place = placeOfStep(steps, step.name)
+  return place === undefined ? endOfWorkflow : (steps[place + 1]?.name ?? endOfWorkflow)
 }
 
 function listed(missing: ReadonlySet<string>): Pick<Route, 'missing'> {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { placeOfStep } from '../cognition/definition.ts'
 import type { RunContext, StepOutput } from '../cognition/run-context.ts'
 import { resolveStepParams } from '../cognition/interpolation.ts'
 import { StepFailure } from '../cognition/primitive.ts'
@@ -101,7 +102,8 @@ class Execution {
 
   /** Runs the step at the pointer and records it. True when the same claim goes on with another one. */
   private async step(): Promise<boolean> {
-    const step = this.definition.steps.find((candidate) => candidate.name === this.position.step)
+    const { steps } = this.definition
+    const step = steps[placeOfStep(steps, this.position.step) ?? -1]
     assert(step, `definition ${this.definition.workflow} has no step ${this.position.step}`)
     if (step.externalEffect && !(await this.recordIntent(step))) return false
 
