@@ -2,7 +2,7 @@ import { findDefinition, type Pack } from '../cognition/pack.ts'
 import { randomHex } from '../domain/identity.ts'
 import type { Task } from '../domain/task.ts'
 import type { Definition } from '../domain/workflow.ts'
-import { CoreError } from '../errors.ts'
+import { CoreError, isCoreError } from '../errors.ts'
 import type { Transaction } from '../storage/backend.ts'
 import { readInstance } from '../storage/instances.ts'
 import { readMeta, settleSimulated } from '../storage/meta.ts'
@@ -52,6 +52,10 @@ export class Coordinator extends StoreReader implements Core {
     this.listeners = parts.listeners
     this.worker = new Worker(engine, { concurrency, name: `process ${process.pid} ${randomHex(4)}` })
     this.sweeper = new Sweeper(engine)
+    const { signal } = engine.leaving
+    signal.addEventListener('abort', () => {
+      if (isCoreError(signal.reason)) this.closing.abort(signal.reason)
+    })
   }
 
   async submit(request: SubmitRequest): Promise<Submitted> {

@@ -1,3 +1,4 @@
+import { isCoreError } from '../errors.ts'
 import type { Backend, Reader, SqlValue, Transaction } from './backend.ts'
 import { sqliteDialect } from './dialect.ts'
 import type { HotPath } from './hot-path.ts'
@@ -85,7 +86,10 @@ export class SqliteBackend implements Backend {
     const released = this.transaction(this.store.beforeClose)
     try {
       await this.writer.close()
-      await released
+      // Who lost the store has no lease to give back.
+      await released.catch((error: unknown) => {
+        if (!isCoreError(error, 'CC_ERR_STORE_LOST')) throw error
+      })
     } finally {
       this.readers.close()
       this.store.connection.close()

@@ -119,3 +119,19 @@ onEachBackend('cases are listed with the latest first, a page at a time, and by 
     await assert.rejects(engine.core.listCases({ limit }), { code: 'CC_ERR_INPUT' })
   }
 })
+
+onEachBackend('whoever waits hears that the store was taken over, and the workers leave', async (open) => {
+  await using engine = await openEngine(open, { isStarted: false })
+  const { instanceId } = await engine.submit()
+  const waiting = engine.core.waitFor(instanceId)
+  const refused = assert.rejects(waiting, { code: 'CC_ERR_STORE_LOST' })
+  await turns()
+  const other = await engine.store.takeOver()
+
+  engine.core.start()
+
+  await refused
+  await engine.core.drain()
+  assert.equal((await engine.core.getCase(instanceId)).work, 'ready')
+  await other.close()
+})
