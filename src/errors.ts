@@ -17,7 +17,7 @@ export const catalogue = {
     exit: 2,
     status: 400,
     says: "'{actor}' cannot be recorded as a name.",
-    remedy: 'Use 1 to 200 characters on one line, without control characters.',
+    remedy: 'Use 1 to 200 characters on one line, without control characters, and no blanks at its ends.',
   },
   CC_ERR_ALREADY_DECIDED: {
     exit: 5,
@@ -42,6 +42,12 @@ export const catalogue = {
     status: 409,
     says: 'Case {instanceId} is {status}: its content is still needed.',
     remedy: 'Erase it once the case has ended, or cancel the case first.',
+  },
+  CC_ERR_CASE_STUCK: {
+    exit: 4,
+    status: 500,
+    says: 'Case {instanceId} cannot go on: its stored state is not what was recorded.',
+    remedy: 'It was left as it is. Run: cognitive-core audit verify --instance {instanceId}',
   },
   CC_ERR_CHANGES: {
     exit: 2,
@@ -258,6 +264,12 @@ export const catalogue = {
     status: 409,
     says: 'Case {instanceId} has ended: it is {status}.',
     remedy: 'See: cognitive-core case {instanceId}',
+  },
+  CC_ERR_NOT_PERMITTED: {
+    exit: 3,
+    status: 500,
+    says: 'This user may not {what} the database {location}.',
+    remedy: 'Give the user rights to the file, to its folder, and to the -wal and -shm beside it.',
   },
   CC_ERR_NOT_RETRYABLE: {
     exit: 5,

@@ -138,7 +138,7 @@ function contextOf(
     })
   }
   const config = readConfig(env, { db, packs: pack })
-  return new Context({ terminal, config, actor: `unverified:${as || userName(env)}`, stores, interruption })
+  return new Context({ terminal, config, actor: actorNamed(as || userName(env)), stores, interruption })
 }
 
 function userName(env: Environment): string {
@@ -154,4 +154,9 @@ function userName(env: Environment): string {
 function ownVersion(): string {
   const manifest = readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8')
   return (JSON.parse(manifest) as { version: string }).version
+}
+
+/** Names are shown with the mark, so people will type it back. */
+function actorNamed(name: string): string {
+  return `unverified:${name.replace(/^(unverified:)+/, '')}`
 }

@@ -13,6 +13,8 @@ const stepName = z
   .max(100)
   .regex(/^[A-Za-z][A-Za-z0-9_-]*$/, 'letters, digits, `_` and `-`, beginning with a letter')
 const seconds = z.number().positive().max(31_536_000)
+/** As long as a timer can be set. */
+const timeoutSeconds = z.number().positive().max(2_073_600)
 
 const transition = z
   .looseObject({
@@ -40,8 +42,8 @@ const step = z.looseObject({
   transitions: z.array(transition).nullish(),
   max_loops: z.int().min(1).optional(),
   loop_fallback: z.string().optional(),
-  timeout_seconds: seconds.optional(),
-  sla_seconds: seconds.optional(),
+  timeout_seconds: timeoutSeconds.optional(),
+  sla_seconds: timeoutSeconds.optional(),
   retry: z
     .strictObject({
       max_attempts: z.int().min(1).max(100).optional(),
@@ -72,12 +74,14 @@ export const domainShape = z.looseObject({
   governance: governance.optional(),
 })
 
+/** Queues are named in events and lists. */
+const queue = z.string().min(1).max(200)
 const share = z.number().min(0).max(1)
 const tierBlock = z.looseObject({
-  queue: z.string().min(1).optional(),
+  queue: queue.optional(),
   sla: seconds.optional(),
   sample_rate: share.optional(),
-  escalation_queue: z.string().min(1).optional(),
+  escalation_queue: queue.optional(),
 })
 
 export const configShape = z.looseObject({
@@ -88,7 +92,7 @@ export const configShape = z.looseObject({
       min_confidence: share.optional(),
       primitive_floors: z.record(z.string(), share).nullish(),
       escalation_tier: z.string().optional(),
-      escalation_queue: z.string().min(1).optional(),
+      escalation_queue: queue.optional(),
       exempt_domains: z.array(z.string()).nullish(),
     })
     .nullish(),

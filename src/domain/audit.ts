@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import { CoreError } from '../errors.ts'
 import { newId, randomHex } from './identity.ts'
-import type { Checkpoint, Payload, PayloadKind } from './instance.ts'
+import { type Checkpoint, checkpointColumns, type Payload, type PayloadKind } from './instance.ts'
 import { canonicalJson, envelopeWriter, type Json } from './json.ts'
 
 /** What can happen to an instance, as its chain records it. */
@@ -127,24 +127,7 @@ export function checkpointDigest(checkpoint: Recorded<Checkpoint>): string {
   return hash('sha256', `cc/checkpoint/v1\n${writeCheckpoint(checkpoint)}`)
 }
 
-const writeCheckpoint = envelopeWriter({
-  instanceId: 'instance_id',
-  stepNo: 'step_no',
-  step: 'step',
-  primitive: 'primitive',
-  run: 'run',
-  attempts: 'attempts',
-  status: 'status',
-  errorCode: 'error_code',
-  outputPayloadId: 'output_payload_id',
-  outputCommitment: 'output_commitment',
-  model: 'model',
-  inputTokens: 'input_tokens',
-  outputTokens: 'output_tokens',
-  route: 'route',
-  startedAtMs: 'started_at_ms',
-  endedAtMs: 'ended_at_ms',
-} satisfies Record<keyof Checkpoint, string>)
+const writeCheckpoint = envelopeWriter(checkpointColumns)
 
 /** Content on its way into the store: its row, and what an event says of it. */
 export function newPayload(content: {

@@ -1,6 +1,8 @@
 import type { StoredEvent } from './chain.ts'
+import { checkpointColumns } from './instance.ts'
 import type { JsonObject } from './json.ts'
-import type { StoredCheckpoint, StoredInstance, StoredPayload, StoredTask } from './record.ts'
+import type { StoredCheckpoint, StoredInstance, StoredPayload } from './record.ts'
+import type { StoredTask } from './record-tasks.ts'
 
 export const exportFormat = 'cognitive-core/export/1'
 
@@ -23,7 +25,7 @@ export type Columns = Readonly<Record<string, string | number | null>>
 
 /** Everything the store holds about one instance, events by `seq`, checkpoints by `stepNo`. */
 export interface InstanceRows {
-  /** What the chain is compared with; of this, only the head on the hot row is not in `columns` too. */
+  /** What the chain is compared with; of this, only the hot row is not in `columns` too. */
   readonly instance: StoredInstance
   /** The whole row of `instances`. */
   readonly columns: Columns
@@ -62,17 +64,25 @@ export function exportInstance(rows: InstanceRows, { simulated, exportedAtMs, ve
     instances: columns,
     work: workColumns(instance),
     audit_events: rows.events.map(eventColumns),
-    checkpoints: rows.checkpoints.map(checkpointColumns),
+    checkpoints: rows.checkpoints.map(checkpointRow),
     payloads: rows.payloads.map(payloadColumns),
     tasks: rows.tasks.map(taskColumns),
     definition: definition ? { hash: definition.hash, text: definition.text } : null,
   }
 }
 
-/** The head stands on the hot row while there is one; its other columns say nothing about the record. */
-function workColumns({ workAuditSeq, workAuditHead, workStepNo }: StoredInstance): Columns | null {
+/** What the chain states of the hot row while there is one; its other columns are about the queue. */
+function workColumns(instance: StoredInstance): Columns | null {
+  const { workAuditSeq, workAuditHead, workStepNo, workStep, workRun, workDefinitionHash } = instance
   if (workAuditSeq === null && workAuditHead === null && workStepNo === null) return null
-  return { audit_seq: workAuditSeq, audit_head: workAuditHead, step_no: workStepNo }
+  return {
+    definition_hash: workDefinitionHash,
+    step: workStep,
+    run: workRun,
+    step_no: workStepNo,
+    audit_seq: workAuditSeq,
+    audit_head: workAuditHead,
+  }
 }
 
 function eventColumns(event: StoredEvent): Columns {
@@ -89,26 +99,10 @@ function eventColumns(event: StoredEvent): Columns {
   }
 }
 
-function checkpointColumns(checkpoint: StoredCheckpoint): Columns {
-  return {
-    entry: checkpoint.entry,
-    instance_id: checkpoint.instanceId,
-    step_no: checkpoint.stepNo,
-    step: checkpoint.step,
-    primitive: checkpoint.primitive,
-    run: checkpoint.run,
-    attempts: checkpoint.attempts,
-    status: checkpoint.status,
-    error_code: checkpoint.errorCode,
-    output_payload_id: checkpoint.outputPayloadId,
-    output_commitment: checkpoint.outputCommitment,
-    model: checkpoint.model,
-    input_tokens: checkpoint.inputTokens,
-    output_tokens: checkpoint.outputTokens,
-    route: checkpoint.route,
-    started_at_ms: checkpoint.startedAtMs,
-    ended_at_ms: checkpoint.endedAtMs,
-  }
+function checkpointRow(checkpoint: StoredCheckpoint): Columns {
+  const fields = Object.keys(checkpointColumns) as (keyof typeof checkpointColumns)[]
+  const columns = fields.map((field) => [checkpointColumns[field], checkpoint[field]] as const)
+  return { entry: checkpoint.entry, ...Object.fromEntries(columns) }
 }
 
 /** Erased content is a row without text and salt that says when: the commitment to it stands in its event. */
@@ -129,7 +123,12 @@ function taskColumns(task: StoredTask): Columns {
     task_id: task.taskId,
     instance_id: task.instanceId,
     tier: task.tier,
+    queue: task.queue,
     status: task.status,
+    submitted_by: task.submittedBy,
+    barred: task.barred,
+    opened_at_ms: task.openedAtMs,
+    escalated_at_ms: task.escalatedAtMs,
     decision: task.decision,
     decided_by: task.decidedBy,
     decided_at_ms: task.decidedAtMs,

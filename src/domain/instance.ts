@@ -99,6 +99,26 @@ export interface Checkpoint {
   readonly endedAtMs: number
 }
 
+/** The columns of `checkpoints` by their fields: as they are stored, hashed and exported. `entry` is the table's own. */
+export const checkpointColumns = {
+  instanceId: 'instance_id',
+  stepNo: 'step_no',
+  step: 'step',
+  primitive: 'primitive',
+  run: 'run',
+  attempts: 'attempts',
+  status: 'status',
+  errorCode: 'error_code',
+  outputPayloadId: 'output_payload_id',
+  outputCommitment: 'output_commitment',
+  model: 'model',
+  inputTokens: 'input_tokens',
+  outputTokens: 'output_tokens',
+  route: 'route',
+  startedAtMs: 'started_at_ms',
+  endedAtMs: 'ended_at_ms',
+} as const satisfies Record<keyof Checkpoint, string>
+
 export const payloadKinds = ['input', 'output', 'error', 'outcome', 'decision', 'reason'] as const
 export type PayloadKind = (typeof payloadKinds)[number]
 

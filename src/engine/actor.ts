@@ -7,7 +7,8 @@ const maxActorCharacters = 200
 export function checkActor(actor: string): void {
   const isName =
     typeof actor === 'string' &&
-    actor.trim() !== '' &&
+    actor !== '' &&
+    actor === actor.trim() &&
     actor.length <= maxActorCharacters &&
     isStorableText(actor) &&
     // Control characters, and those that change how the characters around them are shown.
@@ -15,11 +16,14 @@ export function checkActor(actor: string): void {
   if (!isName) throw new CoreError('CC_ERR_ACTOR', { actor: String(actor).slice(0, maxActorCharacters) })
 }
 
-/** Whether two actors are one person. Who was verified later is still who they were before. */
+/** Whether two actors are one person, however their names are spelled; who was verified later is still who they were. */
 export function isSamePerson(a: string, b: string): boolean {
   return nameOf(a) === nameOf(b)
 }
 
 function nameOf(actor: string): string {
-  return actor.replace(/^unverified:/, '')
+  return actor
+    .replace(/^(unverified:\s*)+/, '')
+    .normalize('NFKC')
+    .toLowerCase()
 }

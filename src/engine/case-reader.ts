@@ -42,6 +42,7 @@ export class StoreReader implements CaseReader {
 
   async listCases({ status, workflow, limit, cursor }: CaseFilter = {}): Promise<Page<CaseView>> {
     const size = pageSize(limit)
+    if (cursor !== undefined && !isId.test(cursor)) refuseCursor()
     return await this.backend.read(async (reader) => {
       const found = await listInstances(reader, { status, workflow, before: cursor, limit: size + 1 })
       const items: CaseView[] = []
@@ -92,6 +93,12 @@ function pageSize(limit: number = defaultLimit): number {
   throw new CoreError('CC_ERR_INPUT', { what: 'limit', why: `it must be a whole number from 1 to ${maxLimit}` })
 }
 
+const isId = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+function refuseCursor(): never {
+  throw new CoreError('CC_ERR_INPUT', { what: 'cursor', why: 'no list gave it' })
+}
+
 function writeCursor({ dueMs, taskId }: Task): string {
   return `${dueMs}.${taskId}`
 }
@@ -99,6 +106,6 @@ function writeCursor({ dueMs, taskId }: Task): string {
 function readCursor(cursor: string | undefined): { dueMs: number; taskId: string } | undefined {
   if (cursor === undefined) return undefined
   const [, dueMs, taskId] = /^(\d{1,15})\.([0-9a-f-]{36})$/.exec(cursor) ?? []
-  if (taskId === undefined) throw new CoreError('CC_ERR_INPUT', { what: 'cursor', why: 'no list gave it' })
+  if (taskId === undefined) refuseCursor()
   return { dueMs: Number(dueMs), taskId }
 }

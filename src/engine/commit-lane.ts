@@ -22,7 +22,7 @@ export type CommitOutcome =
   | { readonly kind: 'committed'; readonly commit: StepCommit }
   /** Not ours any more: another claim has it, or it has ended. Nothing of this commit was written. */
   | { readonly kind: 'dropped'; readonly why: 'claim_lost' | 'ended' }
-  /** The data were refused. Nothing of this commit was written, and the claim still stands. */
+  /** The data were refused, or cannot be built. Nothing of this commit was written, and the claim still stands. */
   | { readonly kind: 'poisoned'; readonly error: Error }
 
 interface Member {
@@ -63,8 +63,14 @@ export class CommitLane {
 
   /** Resolves once the outcome is certain. Rejects only when the store cannot be reached at all. */
   commit(base: CommitBase, build: BuildCommit): Promise<CommitOutcome> {
+    let commit: StepCommit
+    try {
+      commit = build(base)
+    } catch (error) {
+      return Promise.resolve({ kind: 'poisoned', error: error as Error })
+    }
     return new Promise((resolve, reject) => {
-      this.waiting.push({ build, commit: build(base), resolve, reject })
+      this.waiting.push({ build, commit, resolve, reject })
       this.schedule()
     })
   }
@@ -117,7 +123,11 @@ export class CommitLane {
       if (work === undefined) return member.resolve({ kind: 'dropped', why: 'ended' })
       if (work.token !== fence.token) return member.resolve({ kind: 'dropped', why: 'claim_lost' })
       assert(work.stepNo === fence.stepNo && work.run === fence.run, `instance ${instanceId} moved under its own claim`)
-      member.commit = member.build(baseOf(work))
+      try {
+        member.commit = member.build(baseOf(work))
+      } catch (error) {
+        return member.resolve({ kind: 'poisoned', error: error as Error })
+      }
       this.waiting.push(member)
     } catch (error) {
       member.reject(error)

@@ -1,8 +1,10 @@
 import { findDefinition, type Pack } from '../cognition/pack.ts'
+import type { ChainHead } from '../domain/audit.ts'
 import { randomHex } from '../domain/identity.ts'
 import type { Task } from '../domain/task.ts'
 import type { Definition } from '../domain/workflow.ts'
 import { CoreError, isCoreError } from '../errors.ts'
+import { readAuditHash } from '../storage/audit.ts'
 import type { Transaction } from '../storage/backend.ts'
 import { readInstance } from '../storage/instances.ts'
 import { readMeta, settleSimulated } from '../storage/meta.ts'
@@ -12,7 +14,15 @@ import { StoreReader } from './case-reader.ts'
 import { requireTask } from './case-views.ts'
 import { recordOnInstance } from './chain-writes.ts'
 import type { CaseView, Core, Decided, DecisionRequest, Progress, SubmitRequest, Submitted } from './core.ts'
-import { checkDecider, checkDecision, findDecision, findOpened, recordDecision, takeDecision } from './deciding.ts'
+import {
+  checkDecider,
+  checkDecision,
+  findDecision,
+  findOpened,
+  recordDecision,
+  refuseSubmitter,
+  takeDecision,
+} from './deciding.ts'
 import type { Engine } from './execution.ts'
 import { cancelCase, eraseContent, requireInstance, retryCase } from './intervening.ts'
 import { refuseUnrunnable } from './runnable.ts'
@@ -91,6 +101,7 @@ export class Coordinator extends StoreReader implements Core {
       if (task.status === 'withdrawn') throw new CoreError('CC_ERR_WITHDRAWN', { taskId, instanceId })
       if (task.status === 'decided') throw new CoreError('CC_ERR_ALREADY_DECIDED', { taskId, decision, decidedBy })
       checkDecider(task, actor, nowMs)
+      await refuseSubmitter(tx, task, actor)
       if (task.claimedBy === actor && task.claimedUntilMs === untilMs) return task
       if (!(await claimTask(tx, { task, actor, untilMs }))) throw new HeadMoved()
       const instance = await requireInstance(tx, instanceId)
@@ -123,6 +134,7 @@ export class Coordinator extends StoreReader implements Core {
       }
       const decision = checkDecision(task, asked)
       checkDecider(task, asked.actor, nowMs)
+      await refuseSubmitter(tx, task, asked.actor)
       return await recordDecision(tx, { task, instance, definition, asked, decision, nowMs })
     })
     if (decided.openedTaskId !== undefined) this.engine.wake.emit('timer', nowMs)
@@ -150,7 +162,12 @@ export class Coordinator extends StoreReader implements Core {
   async retry({ instanceId, actor }: { instanceId: string; actor: string }): Promise<CaseView> {
     checkActor(actor)
     const nowMs = this.clock.nowMs()
-    await this.write((tx) => retryCase(tx, { instanceId, actor, nowMs }))
+    let written: ChainHead | undefined
+    await this.write(async (tx, isAgain) => {
+      // The case may have gone on since, as far as to its end.
+      const isThere = isAgain && written && (await readAuditHash(tx, instanceId, written.seq)) === written.hash
+      if (!isThere) written = await retryCase(tx, { instanceId, actor, nowMs })
+    })
     this.engine.wake.emit('work')
     this.announce(instanceId, 'case.retried')
     return await this.getCase(instanceId)

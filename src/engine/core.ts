@@ -134,7 +134,10 @@ export interface CoreConfig {
   readonly model?: string | Model
   /** Types of step beside the built-in ones, which they may not replace. */
   readonly primitives?: readonly Primitive[]
-  /** Instances in flight at a time, from 1; 4 unless said. */
+  /**
+   * Instances in flight at a time, from 1; 4 unless said. A program that embeds the engine may set more than a service on
+   * SQLite takes: what its steps cost is its own affair.
+   */
   readonly workerConcurrency?: number
   /** Where the holder of the store can be reached, for people who find it locked. */
   readonly url?: string

@@ -2,10 +2,12 @@ import { hash } from 'node:crypto'
 import type { PayloadReference } from '../domain/audit.ts'
 import type { Tier } from '../domain/governance.ts'
 import type { Instance } from '../domain/instance.ts'
+import { readEnvelope } from '../domain/chain.ts'
 import { canonicalJson, type Json, type JsonObject, mergePatch } from '../domain/json.ts'
 import { allowedDecisions, type Decision, type Task } from '../domain/task.ts'
 import type { Definition } from '../domain/workflow.ts'
 import { CoreError } from '../errors.ts'
+import { readEnvelopeAt } from '../storage/audit.ts'
 import type { Reader, Transaction } from '../storage/backend.ts'
 import { decideTask, insertTask, type NewTask, readTasksOf } from '../storage/tasks.ts'
 import { isSamePerson } from './actor.ts'
@@ -87,6 +89,15 @@ export function checkDecider(task: Task, actor: string, nowMs: number): void {
   if (claimedBy === undefined || isSamePerson(claimedBy, actor) || (claimedUntilMs ?? 0) <= nowMs) return
   const until = new Date(claimedUntilMs!).toISOString()
   throw new CoreError('CC_ERR_CLAIMED', { taskId, holder: claimedBy, until })
+}
+
+/** The same of the submitter as the chain names them: a row that was changed must not open the way. */
+export async function refuseSubmitter(reader: Reader, { taskId, instanceId }: Task, actor: string): Promise<void> {
+  const first = await readEnvelopeAt(reader, instanceId, 1)
+  const submitter = first === undefined ? undefined : readEnvelope(first)?.actor
+  if (submitter === undefined) throw new CoreError('CC_ERR_CASE_STUCK', { instanceId })
+  if (!isSamePerson(actor, submitter)) return
+  throw new CoreError('CC_ERR_FOUR_EYES', { actor, taskId, because: 'who submits a case does not decide it' })
 }
 
 interface Deciding {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { placeOfStep } from '../cognition/definition.ts'
 import type { RunContext, StepOutput } from '../cognition/run-context.ts'
 import { resolveStepParams } from '../cognition/interpolation.ts'
-import { StepFailure } from '../cognition/primitive.ts'
+import { StepFailure, type StepResult } from '../cognition/primitive.ts'
 import { chooseRoute } from '../cognition/routing.ts'
 import type { Clock } from '../clock.ts'
 import type { Work } from '../domain/instance.ts'
@@ -13,7 +13,7 @@ import type { Backend } from '../storage/backend.ts'
 import type { Claimed } from '../storage/claimed.ts'
 import type { StepCommit } from '../storage/hot-path.ts'
 import { abandoned, type Attempt, attemptStep, backoffMs } from './attempt.ts'
-import { baseOf, type BuildCommit, type CommitBase, type CommitLane } from './commit-lane.ts'
+import { baseOf, type BuildCommit, type CommitBase, type CommitLane, type CommitOutcome } from './commit-lane.ts'
 import type { Progress } from './core.ts'
 import type { Mishap } from './governing.ts'
 import { type Loaded, loadInstance } from './loading.ts'
@@ -30,6 +30,8 @@ export interface Engine extends Abilities {
   readonly log: Log
   /** A pinned definition by its hash; cached, since a definition never changes. */
   readonly definition: (hash: string) => Promise<Definition>
+  /** Instances that this process left as they are, since their stored state is not what was recorded. */
+  readonly stuck: Set<string>
   /** Attempts under way, so that a drain that runs out of patience can end them. */
   readonly running: Set<AbortController>
   /** Aborted once the process is leaving: nothing is claimed and no step begins any more. */
@@ -60,6 +62,8 @@ export async function execute(engine: Engine, work: Claimed): Promise<void> {
   const loaded = await loadInstance(engine.backend, work, definition)
   await new Execution(engine, work, loaded).run()
 }
+
+type Unrouted = Omit<StepRecord, 'route'>
 
 class Execution {
   private readonly engine: Engine
@@ -117,13 +121,23 @@ class Execution {
     const primitive = this.engine.primitives.get(step.primitive)!
     const context = this.context()
     const { run, attempt } = this.position
+    let params: Record<string, string>
+    try {
+      params = resolveStepParams(step, primitive, context, run, this.now())
+    } catch (error) {
+      const message = `the parameters of ${step.name} cannot be filled in: ${String(error)}`
+      return {
+        kind: 'failed',
+        failure: new StepFailure('primitive_error', message, { retryable: false, cause: error }),
+      }
+    }
     const call = {
       instanceId: this.instanceId,
       caseId: this.loaded.caseId,
       step,
       run,
       attempt: attempt + 1,
-      params: resolveStepParams(step, primitive, context, run, this.now()),
+      params,
       context,
       fixtures: this.definition.fixtures,
       idempotencyKey: this.idempotencyKey(),
@@ -141,32 +155,37 @@ class Execution {
     if (attempt.kind === 'failed' && attempt.failure.retryable && position.attempt + 1 < step.retry.maxAttempts) {
       return await this.recordRetry(step, attempt.failure)
     }
-    const route = this.route(step, attempt)
     const { stepNo, run } = position
     const attempts = position.attempt + 1
-    const record: StepRecord = { step, stepNo, run, attempt: attempts, route, startedAtMs, endedAtMs: this.now() }
-
-    let build: BuildCommit
-    try {
-      build =
-        attempt.kind === 'completed'
-          ? this.buildCompleted(record, attempt.result)
-          : this.buildFailed(record, attempt.failure)
-    } catch (error) {
-      // What cannot be written as canonical JSON (NUL, a lone surrogate, a function) is no result.
-      build = this.buildFailed(record, unstorable(step, error))
+    const record = { step, stepNo, run, attempt: attempts, startedAtMs, endedAtMs: this.now() }
+    // Each way is taken only when the one before cannot be written: NUL, half a character, too much for an event.
+    const asItWas = () =>
+      attempt.kind === 'completed'
+        ? this.buildCompleted({ ...record, route: this.route(step, attempt.result) }, attempt.result)
+        : this.buildFailed(record, attempt.failure)
+    const asFailed = (trouble: unknown) => this.buildFailed(record, unstorable(step, trouble))
+    const asFailedCase = (trouble: unknown) => this.buildFailedCase(record, unstorable(step, trouble))
+    let trouble: unknown
+    for (const way of [asItWas, asFailed, asFailedCase]) {
+      const outcome = await this.write(() => way(trouble))
+      if (outcome.kind !== 'poisoned') return this.proceed(outcome)
+      trouble = outcome.error
     }
-    const outcome = await this.engine.lane.commit(this.base, build)
-    if (outcome.kind === 'poisoned') {
-      return await this.commit(this.buildFailed(record, unstorable(step, outcome.error)))
-    }
-    return this.proceed(outcome)
+    throw trouble
   }
 
-  private route(step: Step, attempt: Exclude<Attempt, { kind: 'abandoned' }>): Route {
-    // A govern step that failed ends the workflow for a person to look at; any other failure ends the case.
-    if (attempt.kind === 'failed') return { to: endOfWorkflow, by: 'failure' }
-    return chooseRoute(step, attempt.result.output, this.position.run, this.context(), this.definition.steps)
+  private async write(make: () => BuildCommit): Promise<CommitOutcome> {
+    let build: BuildCommit
+    try {
+      build = make()
+    } catch (error) {
+      return { kind: 'poisoned', error: error as Error }
+    }
+    return await this.engine.lane.commit(this.base, build)
+  }
+
+  private route(step: Step, { output }: StepResult): Route {
+    return chooseRoute(step, output, this.position.run, this.context(), this.definition.steps)
   }
 
   private buildCompleted(record: StepRecord, result: { output: JsonObject; model?: string }): BuildCommit {
@@ -191,16 +210,22 @@ class Execution {
       )
   }
 
-  private buildFailed(record: StepRecord, failure: StepFailure): BuildCommit {
-    const { step } = record
-    const failed = { ...record, route: { to: endOfWorkflow, by: 'failure' } as const }
-    this.forget(step, record.run)
-    const written = this.recorder.writeFailed(failed, failure)
-    if (step.primitive !== 'govern') {
-      return (base) => this.recorder.failed(this.fenceAt(base), base, written, failure.code)
-    }
+  /** A govern step that failed ends the workflow for a person to look at; any other failure ends the case. */
+  private buildFailed(record: Unrouted, failure: StepFailure): BuildCommit {
+    if (record.step.primitive !== 'govern') return this.buildFailedCase(record, failure)
+    const written = this.writeFailed(record, failure)
     const ended = this.recorder.writeEnding(this.context(), [...this.mishaps.values()], record.endedAtMs)
     return (base) => this.recorder.ended(this.fenceAt(base), base, written, ended)
+  }
+
+  private buildFailedCase(record: Unrouted, failure: StepFailure): BuildCommit {
+    const written = this.writeFailed(record, failure)
+    return (base) => this.recorder.failed(this.fenceAt(base), base, written, failure.code)
+  }
+
+  private writeFailed(record: Unrouted, failure: StepFailure) {
+    this.forget(record.step, record.run)
+    return this.recorder.writeFailed({ ...record, route: { to: endOfWorkflow, by: 'failure' } }, failure)
   }
 
   private async recordIntent(step: Step): Promise<boolean> {

@@ -1,4 +1,4 @@
-import { nextHead } from '../domain/audit.ts'
+import { type ChainHead, nextHead } from '../domain/audit.ts'
 import type { Instance, Work } from '../domain/instance.ts'
 import { CoreError } from '../errors.ts'
 import { insertEvents } from '../storage/audit.ts'
@@ -10,6 +10,7 @@ import { escalateTask, readTask, readTasksOf, withdrawTasks } from '../storage/t
 import { deleteWork, insertWork, readWork, requestCancel } from '../storage/work.ts'
 import { type Happening, keepContent, linkEvents, recordOnInstance } from './chain-writes.ts'
 import { engineActor } from './recording.ts'
+import { HeadMoved } from './store-writes.ts'
 
 /** Who acts on a case from outside of its workflow, and when. */
 interface Act {
@@ -47,12 +48,12 @@ export async function cancelCase(tx: Transaction, act: Act & { readonly reason: 
     await withdrawTasks(tx, instanceId)
   } else if (work.state === 'claimed') {
     const events = linkEvents(instance, headOfWork(work), [requested])
-    await requestCancel(tx, instanceId, nextHead(events.at(-1)!))
+    if (!(await requestCancel(tx, work, nextHead(events.at(-1)!)))) throw new HeadMoved()
     await insertEvents(tx, events)
   } else {
     const events = linkEvents(instance, headOfWork(work), [requested, canceled])
     const { seq, hash } = nextHead(events.at(-1)!)
-    await deleteWork(tx, instanceId)
+    if (!(await deleteWork(tx, work))) throw new HeadMoved()
     await insertEvents(tx, events)
     const ending = { ...instance, status: 'canceled', auditSeq: seq, auditHead: hash, stepCount: work.stepNo } as const
     await endInstance(tx, { ...ending, atMs: nowMs })
@@ -63,12 +64,10 @@ function headOfWork({ auditSeq, auditHead }: Work) {
   return { seq: auditSeq, hash: auditHead }
 }
 
-/** Puts a failed case back in line, at the step that failed, as a new run of it. */
-export async function retryCase(tx: Transaction, { instanceId, actor, nowMs }: Act): Promise<void> {
+/** Puts a failed case back in line, at the step that failed, as a new run of it. Returns the head that says so. */
+export async function retryCase(tx: Transaction, { instanceId, actor, nowMs }: Act): Promise<ChainHead> {
   const instance = await requireInstance(tx, instanceId)
   const { status, resumeStep: step } = instance
-  // A lost answer brings this body here a second time: what it wrote then is what it was asked for.
-  if (status === 'running' && instance.updatedAtMs === nowMs) return
   if (status !== 'failed' || step === undefined) throw new CoreError('CC_ERR_NOT_RETRYABLE', { instanceId, status })
   if (await isReadingErased(tx, instanceId)) throw new CoreError('CC_ERR_ERASED', { instanceId })
   const [latest] = await readLatestCheckpoints(tx, instanceId, [step])
@@ -87,6 +86,7 @@ export async function retryCase(tx: Transaction, { instanceId, actor, nowMs }: A
     auditSeq: head.seq,
     auditHead: head.hash,
   })
+  return head
 }
 
 const live: readonly Instance['status'][] = ['running', 'suspended']

@@ -31,6 +31,7 @@ const maxSteps = 10_000
  */
 export async function openCore(config: CoreConfig = {}): Promise<Core> {
   const clock = config.clock ?? systemClock
+  const concurrency = checkConcurrency(config.workerConcurrency ?? defaultConcurrency)
   const primitives = joinPrimitives(config.primitives ?? [])
   const packs = await loadPacks(config.packs ?? [], [...primitives.keys()])
   const model = typeof config.model === 'string' ? await openModel(config.model) : config.model
@@ -42,7 +43,6 @@ export async function openCore(config: CoreConfig = {}): Promise<Core> {
     }
     const listeners = new Set<(progress: Progress) => void>()
     const engine = buildEngine({ config, clock, backend, primitives, model, listeners })
-    const concurrency = config.workerConcurrency ?? defaultConcurrency
     return new Coordinator({ engine, packs, concurrency, simulated, listeners })
   } catch (error) {
     if (!config.backend) await backend.close()
@@ -53,6 +53,15 @@ export async function openCore(config: CoreConfig = {}): Promise<Core> {
 async function openPath({ path = defaultPath, url }: CoreConfig, clock: Clock): Promise<Backend> {
   const { backend } = await openStore({ path, url, nowMs: clock.nowMs() })
   return backend
+}
+
+function checkConcurrency(count: number): number {
+  if (Number.isSafeInteger(count) && count >= 1) return count
+  throw new CoreError('CC_ERR_SETTING', {
+    name: 'workerConcurrency',
+    value: String(count),
+    right: 'a whole number from 1',
+  })
 }
 
 function joinPrimitives(own: readonly Primitive[]): ReadonlyMap<string, Primitive> {
@@ -99,6 +108,7 @@ function buildEngine(parts: {
     model,
     definition: definitionCache(backend),
     running: new Set(),
+    stuck: new Set(),
     leaving: new AbortController(),
     report: (progress) => {
       for (const listener of listeners) tell(listener, progress, log)

@@ -137,7 +137,11 @@ export class Worker implements Refiller {
       log.error({ instance, error: String(error) }, 'an instance could not be moved')
       this.leaveIfLost(error)
       // Stored state that is not what it must be is left as it is, claimed, for a person and for `audit verify`.
-      if (error instanceof AssertionError || isCoreError(error, 'CC_ERR_DEFINITION_LOST')) return
+      if (error instanceof AssertionError || isCoreError(error, 'CC_ERR_DEFINITION_LOST')) {
+        this.engine.stuck.add(instance)
+        this.engine.wake.emitRest(instance)
+        return
+      }
       await clock.sleep(troubleMs, this.engine.leaving.signal)
     }
     try {

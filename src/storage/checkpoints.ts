@@ -1,25 +1,6 @@
-import type { Checkpoint } from '../domain/instance.ts'
+import { type Checkpoint, checkpointColumns as columns } from '../domain/instance.ts'
 import type { Reader, SqlValue } from './backend.ts'
 import { aliased, insertInto, type Nullable, orNull, withoutNulls } from './rows.ts'
-
-const columns = {
-  instanceId: 'instance_id',
-  stepNo: 'step_no',
-  step: 'step',
-  primitive: 'primitive',
-  run: 'run',
-  attempts: 'attempts',
-  status: 'status',
-  errorCode: 'error_code',
-  outputPayloadId: 'output_payload_id',
-  outputCommitment: 'output_commitment',
-  model: 'model',
-  inputTokens: 'input_tokens',
-  outputTokens: 'output_tokens',
-  route: 'route',
-  startedAtMs: 'started_at_ms',
-  endedAtMs: 'ended_at_ms',
-} as const satisfies Record<keyof Checkpoint, string>
 
 const fields = Object.keys(columns) as (keyof Checkpoint)[]
 

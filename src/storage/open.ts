@@ -59,7 +59,7 @@ export async function openStore(options: OpenOptions): Promise<Opened> {
     connection?.close()
     lock?.release()
     if (!cannotOpen(error)) throw error
-    throw new CoreError('CC_ERR_NOT_A_STORE', { location: path, why: 'it cannot be written' }, { cause: error })
+    throw new CoreError('CC_ERR_NOT_PERMITTED', { location: path, what: 'write' }, { cause: error })
   }
 }
 
@@ -145,7 +145,8 @@ function refuseForeignFile(path: string): void {
     if (mark !== 0 || connection.value('select count(*) from sqlite_master') !== 0) refuse('another program made it')
   } catch (error) {
     if (isNotADatabase(error)) refuse('it is no SQLite database', error)
-    if (cannotOpen(error)) refuse('it cannot be opened', error)
+    if (cannotOpen(error))
+      throw new CoreError('CC_ERR_NOT_PERMITTED', { location: path, what: 'read' }, { cause: error })
     throw error
   } finally {
     connection?.close()
@@ -163,9 +164,14 @@ function openReadOnly(path: string): SqliteConnection {
     return connection
   } catch (error) {
     connection.close()
-    if (!cannotOpen(error) || existsSync(`${path}-wal`)) throw error
+    if (!cannotOpen(error) || hasLog(path)) throw error
     return new SqliteConnection(`${pathToFileURL(path).href}?immutable=1`, { readOnly: true })
   }
+}
+
+/** An empty log is one that a reader has left behind. */
+function hasLog(path: string): boolean {
+  return (statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0
 }
 
 /** Sets what a commit needs to survive a power failure, and reads back that it holds. */

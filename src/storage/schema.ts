@@ -138,7 +138,7 @@ create table workers (
 
 /** What is known for good: the chains, and the content that they commit to. */
 function auditSchema(dialect: Dialect): string {
-  const { integer, text, identity, strict, appendOnly } = dialect
+  const { integer, text, identity, strict, withoutRowId, appendOnly } = dialect
   const kept = ['payload_id', 'instance_id', 'kind'].map((column) => `new.${column} = old.${column}`).join(' and ')
   return `create table audit_events (
   entry ${identity},
@@ -164,7 +164,7 @@ create table payloads (
   primary key (instance_id, payload_id),
   check ((erased_at_ms is null) = (text is not null)),
   check ((erased_at_ms is null) = (salt is not null))
-)${strict};
+)${strict}${withoutRowId};
 ${appendOnly({
   table: 'payloads',
   keys: [['instance_id', 'payload_id']],

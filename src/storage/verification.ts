@@ -1,5 +1,6 @@
 import type { StoredEvent } from '../domain/chain.ts'
-import type { StoredCheckpoint, StoredInstance, StoredPayload, StoredTask } from '../domain/record.ts'
+import type { StoredCheckpoint, StoredInstance, StoredPayload } from '../domain/record.ts'
+import type { StoredTask } from '../domain/record-tasks.ts'
 import type { Reader, SqlValue } from './backend.ts'
 
 /** The instances that are read together: one, or those after one id up to another (to the end where `until` is unset). */
@@ -76,12 +77,15 @@ const instanceJoin = 'left join work w on w.instance_id = t.instance_id'
 const instanceColumns = `
   t.instance_id as "instanceId", t.workflow as "workflow", t.domain as "domain",
   t.definition_hash as "definitionHash", t.submitted_by as "submittedBy", t.input_payload_id as "inputPayloadId",
-  t.status as "status", t.tier as "tier", t.proposed_payload_id as "proposedPayloadId",
+  t.status as "status", t.tier as "tier", t.tier_contributions as "tierContributions",
+  t.proposed_payload_id as "proposedPayloadId",
   t.outcome_payload_id as "outcomePayloadId", t.failure_code as "failureCode", t.resume_step as "resumeStep",
   ${readable('t.simulated')} as "simulated",
   ${readable('t.disputed')} as "disputed",
+  ${readable('t.submitted_at_ms')} as "submittedAtMs",
   ${readable('t.audit_seq')} as "auditSeq", t.audit_head as "auditHead", ${readable('t.step_count')} as "stepCount",
-  ${readable('w.audit_seq')} as "workAuditSeq", w.audit_head as "workAuditHead", ${readable('w.step_no')} as "workStepNo"`
+  ${readable('w.audit_seq')} as "workAuditSeq", w.audit_head as "workAuditHead", ${readable('w.step_no')} as "workStepNo",
+  w.step as "workStep", ${readable('w.run')} as "workRun", w.definition_hash as "workDefinitionHash"`
 
 const eventColumns = `
   ${readable('t.entry')} as "entry", t.instance_id as "instanceId", ${readable('t.seq')} as "seq", t.type as "type",
@@ -101,7 +105,9 @@ const payloadColumns = `
   octet_length(t.text) as "textBytes", t.salt as "salt", ${readable('t.erased_at_ms')} as "erasedAtMs"`
 
 const taskColumns = `
-  t.task_id as "taskId", t.instance_id as "instanceId", t.tier as "tier", t.status as "status",
+  t.task_id as "taskId", t.instance_id as "instanceId", t.tier as "tier", t.queue as "queue",
+  t.status as "status", t.submitted_by as "submittedBy", t.barred as "barred",
+  ${readable('t.opened_at_ms')} as "openedAtMs", ${readable('t.escalated_at_ms')} as "escalatedAtMs",
   t.decision as "decision", t.decided_by as "decidedBy", ${readable('t.decided_at_ms')} as "decidedAtMs",
   t.decision_payload_id as "decisionPayloadId"`
 

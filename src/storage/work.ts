@@ -1,6 +1,6 @@
 import type { ChainHead } from '../domain/audit.ts'
 import type { Work } from '../domain/instance.ts'
-import type { Reader, Transaction } from './backend.ts'
+import type { Reader, SqlValue, Transaction } from './backend.ts'
 import { aliased, insertInto, type Nullable, withoutNulls } from './rows.ts'
 
 const columns = {
@@ -60,18 +60,28 @@ export async function insertWork(tx: Transaction, work: NewWork): Promise<void> 
   await tx.execute(insertSql, [...values, 'ready', 0, 0])
 }
 
-/** Sets the flag that the claim's next commit reads, and moves the head to the event that says so. */
-export async function requestCancel(tx: Transaction, instanceId: string, head: ChainHead): Promise<void> {
-  await tx.execute(`update work set cancel_requested = 1, audit_seq = $2, audit_head = $3 where instance_id = $1`, [
-    instanceId,
-    head.seq,
-    head.hash,
-  ])
+/** Where the row must still stand for somebody other than its claim to change it: nothing came in between. */
+const unmoved = `instance_id = $1 and state = $2 and audit_seq = $3 and audit_head = $4`
+
+function place({ instanceId, state, auditSeq, auditHead }: Work): SqlValue[] {
+  return [instanceId, state, auditSeq, auditHead]
 }
 
-/** Takes an instance out of line; whoever has claimed it finds its fence broken. */
-export async function deleteWork(tx: Transaction, instanceId: string): Promise<void> {
-  await tx.execute('delete from work where instance_id = $1', [instanceId])
+/**
+ * Sets the flag that the claim's next commit reads, and moves the head to the event that says so. False when the row was
+ * moved since it was read.
+ */
+export async function requestCancel(tx: Transaction, work: Work, head: ChainHead): Promise<boolean> {
+  const changed = await tx.execute(
+    `update work set cancel_requested = 1, audit_seq = $5, audit_head = $6 where ${unmoved}`,
+    [...place(work), head.seq, head.hash],
+  )
+  return changed === 1
+}
+
+/** Takes an instance out of line. False when the row was moved since it was read. */
+export async function deleteWork(tx: Transaction, work: Work): Promise<boolean> {
+  return (await tx.execute(`delete from work where ${unmoved}`, place(work))) === 1
 }
 
 /** Gives a claim back that this token still proves. */

@@ -381,7 +381,7 @@ onEachBackend('what arrives while a commit is under way travels together with th
   assert.ok(probe.commits - before <= 3, `${probe.commits - before} commits`)
 })
 
-onEachBackend('a commit that cannot be built is refused to its caller and to nobody else', async (open) => {
+onEachBackend('a commit that cannot be built is poisoned for its caller and for nobody else', async (open) => {
   await using store = await open()
   await readyCase(store.backend)
   const work = await claimOne(store.backend)
@@ -392,6 +392,8 @@ onEachBackend('a commit that cannot be built is refused to its caller and to nob
   })
   const sound = lane.commit(baseOf(work), () => stepCommit(work))
 
-  await assert.rejects(broken, /nothing to build from/)
+  const outcome = await broken
+  assert.equal(outcome.kind, 'poisoned')
+  assert.match(String(outcome.kind === 'poisoned' && outcome.error), /nothing to build from/)
   assert.equal((await sound).kind, 'committed')
 })

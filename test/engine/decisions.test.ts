@@ -491,3 +491,22 @@ onEachBackend('open tasks are listed by their due times, a page at a time, and b
   await assert.rejects(engine.core.listTasks({ cursor: 'nothing' }), { code: 'CC_ERR_INPUT' })
   await assert.rejects(engine.core.listTasks({ limit: 0 }), { code: 'CC_ERR_INPUT' })
 })
+
+for (const actor of ['kim', 'unverified:kim', 'unverified:unverified:kim', 'KIM', 'unverified:Kim', '\uff4bim']) {
+  onEachBackend(`who submitted a case does not decide it as ${JSON.stringify(actor)} either`, async (open) => {
+    await using held = await openHeld(open, 'gate')
+    // The row says somebody else; the chain does not.
+    await held.engine.store.sql(`update tasks set submitted_by = 'zoe'`)
+
+    await assert.rejects(decide(held, 'approve', { actor }), { code: 'CC_ERR_FOUR_EYES' })
+    await assert.rejects(held.engine.core.claimTask({ taskId: held.taskId, actor }), { code: 'CC_ERR_FOUR_EYES' })
+  })
+}
+
+onEachBackend('a name with blanks around it is none', async (open) => {
+  await using held = await openHeld(open, 'gate')
+
+  for (const actor of ['kim ', ' kim', '\u00a0kim', '']) {
+    await assert.rejects(decide(held, 'approve', { actor }), { code: 'CC_ERR_ACTOR' })
+  }
+})

@@ -34,7 +34,6 @@ for (const table of appendOnly) {
     const [row] = await rowsOf(store, table)
 
     await refuses(store, table, `delete from ${table}`)
-    await refuses(store, table, `delete from ${table} where rowid = 1`)
     for (const [column, value] of Object.entries(row!)) {
       // The column by which content is erased has rules of its own, below.
       if (column === 'erased_at_ms') continue
@@ -44,6 +43,26 @@ for (const table of appendOnly) {
       await refuses(store, table, `update ${table} set ${column} = ${column}`)
       await refuses(store, table, `update or replace ${table} set ${column} = ${changed}`)
       await refuses(store, table, `update or ignore ${table} set ${column} = ${changed}`)
+    }
+  })
+}
+
+/** What a row is called beside its key, where SQLite has such a name for it. */
+const hiddenNames = ['rowid', '_rowid_', 'oid']
+
+for (const table of appendOnly) {
+  onEachBackend(`no row of ${table} gives way to another by a hidden name`, async (open) => {
+    await using store = await openWithRows(open)
+    const [row] = await rowsOf(store, table)
+    const values = Object.entries(row!).filter(([column]) => column !== 'entry')
+    const names = values.map(([column]) => column).join(', ')
+    const others = values.map(([column]) => (/_id$/.test(column) ? `'another'` : column)).join(', ')
+    for (const hidden of hiddenNames) {
+      const why = /append-only|no such column|has no column/
+      await refuses(store, table, `delete from ${table} where ${hidden} = 1`, why)
+      await refuses(store, table, `update or replace ${table} set ${hidden} = 2 where ${hidden} = 1`, why)
+      const insert = `insert or replace into ${table} (${hidden}, ${names}) select 1, ${others} from ${table} limit 1`
+      await refuses(store, table, insert, why)
     }
   })
 }

@@ -198,7 +198,7 @@ const lostClaims: Readonly<Record<string, (store: StoreFixture, work: Work) => P
   },
   'an instance that is out of line': (store) => store.sql('delete from work'),
   "a person's event in between": (store, work) =>
-    store.backend.transaction((tx) => requestCancel(tx, work.instanceId, { seq: 2, hash: 'e'.repeat(64) })),
+    store.backend.transaction((tx) => requestCancel(tx, work, { seq: 2, hash: 'e'.repeat(64) })),
 }
 
 for (const [what, lose] of Object.entries(lostClaims)) {

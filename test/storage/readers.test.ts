@@ -220,7 +220,7 @@ test('a store that cannot be written is refused to a writer, who is told so', as
   const path = folder.file('store.db')
   const { backend } = await openStore({ path, nowMs: 1_000 })
   await backend.close()
-  const refusal = { code: 'CC_ERR_NOT_A_STORE', facts: { location: path, why: 'it cannot be written' } }
+  const refusal = { code: 'CC_ERR_NOT_PERMITTED', facts: { location: path, what: 'write' } }
 
   const isDenied = await withoutWriteRights(folder.dir, async () => {
     await assert.rejects(openStore({ path, nowMs: 2_000 }), refusal)
@@ -239,7 +239,7 @@ test('a log that cannot be read is not passed over in silence', async (context) 
   await holder.kill()
 
   const isDenied = await withoutWriteRights(copies.dir, async () => {
-    await assert.rejects(countInstances(copies.file('store.db')), { code: 'CC_ERR_NOT_A_STORE' })
+    await assert.rejects(countInstances(copies.file('store.db')), { code: 'CC_ERR_NOT_PERMITTED' })
   })
 
   if (!isDenied) context.skip('nobody can be denied to write here')
