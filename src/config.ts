@@ -33,6 +33,7 @@ export function readConfig(env: Environment, flags: ConfigFlags = {}): Config {
   const given = (name: string) => env[name] || undefined
   const backend = readBackend(given('CC_DB_BACKEND'))
   refuseRemote(given('CC_URL'))
+  refuseUnread(given)
   const dbPath = flags.db || given('CC_DB_PATH')
   return {
     backend,
@@ -54,6 +55,18 @@ function readBackend(name = 'sqlite'): 'sqlite' {
     })
   }
   throw new CoreError('CC_ERR_BACKEND', { backend: name })
+}
+
+/** Settings of versions to come that would change what a command does: passed over in silence they would mislead. */
+const notYetRead = ['CC_CONFIG', 'CC_APPCONFIG_ENDPOINT', 'CC_APPCONFIG_CONNECTION_STRING', 'CC_API_KEYS_FILE']
+
+function refuseUnread(given: (name: string) => string | undefined): void {
+  const name = notYetRead.find((candidate) => given(candidate) !== undefined)
+  if (name === undefined) return
+  throw new CoreError('CC_ERR_NOT_YET', {
+    what: `The setting ${name}`,
+    remedy: `Unset ${name}; see docs/cli.md for what is read.`,
+  })
 }
 
 /** Who points at a service must not be served from a file that happens to be near. */

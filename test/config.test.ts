@@ -48,3 +48,10 @@ for (const [env, code, says] of refused) {
     )
   })
 }
+
+for (const name of ['CC_CONFIG', 'CC_APPCONFIG_ENDPOINT', 'CC_APPCONFIG_CONNECTION_STRING', 'CC_API_KEYS_FILE']) {
+  test(`${name} is not passed over in silence`, () => {
+    assert.throws(() => readConfig({ [name]: 'x' }), { code: 'CC_ERR_NOT_YET', message: new RegExp(name) })
+    assert.equal(readConfig({ [name]: '' }).backend, 'sqlite')
+  })
+}

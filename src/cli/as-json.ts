@@ -23,6 +23,7 @@ export function caseJson(view: CaseView): JsonDocument {
     proposed: view.proposed ?? null,
     failure: view.failure ?? null,
     disputed: view.disputed,
+    in_doubt: view.inDoubt ?? null,
     simulated: view.simulated,
     open_tasks: view.openTasks,
     submitted_by: view.submittedBy,

@@ -19,7 +19,7 @@ export const statusStyles: Readonly<Record<string, Style>> = {
 /** One case, whole: what it is, where it stands, how its tier came about, what came out. */
 export function showCase(lines: Lines, view: CaseView): void {
   const { status } = view
-  const disputed = view.disputed ? ' · disputed' : ''
+  const disputed = `${view.disputed ? ' · disputed' : ''}${view.inDoubt ? ` · in doubt: ${view.inDoubt}` : ''}`
   lines.line(strong(`Case ${view.instanceId}`), '  ', { text: `${status}${disputed}`, style: statusStyles[status]! })
   lines.facts([
     ['workflow', `${view.workflow} · ${view.domain}`],

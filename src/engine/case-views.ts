@@ -3,6 +3,7 @@ import type { Json } from '../domain/json.ts'
 import { allowedDecisions, type Task } from '../domain/task.ts'
 import type { Route } from '../domain/workflow.ts'
 import { CoreError } from '../errors.ts'
+import { readStepInDoubt } from '../storage/audit.ts'
 import type { Reader } from '../storage/backend.ts'
 import { readCheckpoints, readPath } from '../storage/checkpoints.ts'
 import { readPayload } from '../storage/payloads.ts'
@@ -36,6 +37,7 @@ export async function viewInstance(reader: Reader, instance: Instance): Promise<
     failure: await viewFailure(reader, instance),
     simulated: instance.simulated,
     disputed: instance.disputed,
+    inDoubt: await readStepInDoubt(reader, instanceId),
     openTasks: tasks.filter((task) => task.status === 'open').map(({ taskId }) => taskId),
     submittedAtMs: instance.submittedAtMs,
     updatedAtMs: instance.updatedAtMs,

@@ -50,6 +50,8 @@ export interface CaseView {
   readonly failure: { readonly code: string; readonly message: string } | undefined
   readonly simulated: boolean
   readonly disputed: boolean
+  /** A step that has begun an outside effect of which no result is recorded: nobody knows whether it took place. */
+  readonly inDoubt: string | undefined
   readonly openTasks: readonly string[]
   readonly submittedAtMs: number
   readonly updatedAtMs: number

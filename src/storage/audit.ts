@@ -1,4 +1,5 @@
 import type { AuditEvent } from '../domain/audit.ts'
+import { readEnvelope } from '../domain/chain.ts'
 import type { Reader, SqlValue, Transaction } from './backend.ts'
 import { aliased, insertInto, type Nullable, orNull, withoutNulls } from './rows.ts'
 
@@ -73,4 +74,17 @@ export async function readEnvelopeOf(
     [instanceId, payloadId],
   )
   return row?.envelope
+}
+
+/** The step whose intent stands in the chain without a result after it. */
+export async function readStepInDoubt(reader: Reader, instanceId: string): Promise<string | undefined> {
+  const [row] = await reader.query<{ envelope: string }>(
+    `select i.envelope as "envelope" from audit_events i
+      where i.instance_id = $1 and i.type = 'step.intended' and not exists
+        (select 1 from audit_events r where r.instance_id = $1 and r.seq > i.seq
+            and r.type in ('step.intended', 'step.completed', 'step.failed', 'step.retried'))
+      limit 1`,
+    [instanceId],
+  )
+  return row && readEnvelope(row.envelope)?.step
 }

@@ -420,9 +420,11 @@ onEachBackend('an outside effect that nobody heard the end of stays visibly in d
   })
   const { instanceId } = await engine.submit()
   await engine.reachCall('pay#1.1')
-  await using next = await engine.crash({ ...engine.options, plays: {} })
+  await using next = await engine.crash({ ...engine.options, plays: {}, isStarted: false })
+  assert.equal((await next.core.getCase(instanceId)).inDoubt, 'pay')
 
-  await next.core.waitFor(instanceId)
+  next.core.start()
+  assert.equal((await next.core.waitFor(instanceId)).inDoubt, undefined)
 
   assert.deepEqual(await next.events(instanceId), [
     'case.submitted',
