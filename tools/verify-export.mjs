@@ -17,11 +17,14 @@ import { fileURLToPath } from 'node:url'
 
 const format = 'cognitive-core/export/1'
 
-const cannotShow = [
+export const cannotShow = [
   'whether the end of the chain was cut off, together with its head and all that belongs to it',
   'whether the chain was written anew from some event to its end, hashes and head included',
   'whether there are other cases, or were',
-  'columns that no event states, such as the reasons for the tier and the times of the instance',
+  'whether these columns are right, which no event states: correlation_id, updated_at_ms and ended_at_ms of the instance',
+  'whether the first step of a case without any recorded step is the one that its hot row names',
+  'what the file leaves out of work: state, priority, due_ms, token, claimed_by, claimed_at_ms, attempt, cancel_requested',
+  'what the file leaves out of tasks: escalation_queue, because, due_ms, claimed_by, claimed_until_ms, decision_digest',
   'what erased content said',
   'whether what was recorded was true when it was recorded',
 ]
@@ -71,13 +74,25 @@ const shapes = {
     task_id: 'text',
     instance_id: 'text',
     tier: 'text',
+    queue: 'text',
     status: 'text',
+    submitted_by: 'text',
+    barred: 'text',
+    opened_at_ms: 'integer',
+    escalated_at_ms: 'integer?',
     decision: 'text?',
     decided_by: 'text?',
     decided_at_ms: 'integer?',
     decision_payload_id: 'text?',
   },
-  work: { audit_seq: 'integer', audit_head: 'text', step_no: 'integer' },
+  work: {
+    definition_hash: 'text',
+    step: 'text',
+    run: 'integer',
+    step_no: 'integer',
+    audit_seq: 'integer',
+    audit_head: 'text',
+  },
   definitions: { hash: 'text', text: 'text' },
 }
 
@@ -91,12 +106,14 @@ const statedColumns = {
   input_payload_id: 'text',
   status: 'text',
   tier: 'text?',
+  tier_contributions: 'text',
   proposed_payload_id: 'text?',
   outcome_payload_id: 'text?',
   failure_code: 'text?',
   resume_step: 'text?',
   simulated: 'integer',
   disputed: 'integer',
+  submitted_at_ms: 'integer',
   audit_seq: 'integer',
   audit_head: 'text',
   step_count: 'integer',
@@ -150,6 +167,19 @@ const statedByEvents = [
   'failure_code',
   'resume_step',
 ]
+
+/** Decisions that ask another person, in the words in which the reasons for the tier say so. */
+const passingWords = new Map([
+  ['refer', 'referred'],
+  ['escalate', 'escalated'],
+  ['object', 'disputed'],
+])
+
+/** What a person who passes the case on adds to the reasons for its tier; undefined for any other event. */
+function voiceOf({ type, facts, actor }) {
+  const word = type === 'task.decided' ? passingWords.get(facts?.decision) : undefined
+  return word === undefined ? undefined : { source: 'person', tier: 'hold', because: `${word} by ${actor}` }
+}
 
 class Unreadable extends Error {}
 
@@ -285,8 +315,16 @@ class Record {
   checkpointEntry = 0
   commitments = new Map()
   erasures = new Map()
+  /** The reasons for the tier, and the event that gave the last of them. */
+  voices = { list: [], seq: 1 }
+  /** Where the hot row has to stand; the first step of a workflow is in no event. */
+  pointer = { seq: 1, step: undefined }
+  runs = new Map()
   openings = new Map()
+  escalations = new Map()
   decisions = new Map()
+  /** The decision that asks another person, until it has opened their task. */
+  passing = undefined
   found = new Set()
 
   constructor(file, report) {
@@ -453,13 +491,47 @@ class Record {
     if (type === 'case.completed' && !this.said.has('proposed_payload_id')) {
       this.said.set('proposed_payload_id', this.said.get('outcome_payload_id'))
     }
+    const voice = voiceOf(envelope)
+    if (Array.isArray(facts?.contributions)) this.voices = { list: facts.contributions, seq }
+    else if (voice) this.voices = { list: [...this.voices.list, voice], seq }
     if (payload) this.commit(payload, seq)
     if (checkpoint !== undefined) this.steps.push({ seq, digest: checkpoint, payload })
     if (type === 'case.disputed') this.disputed = true
     else if (type === 'payload.erased') this.noteOnce(this.erasures, facts?.payload, envelope)
-    else if (type === 'task.opened') this.noteOnce(this.openings, facts?.task, envelope)
-    else if (type === 'task.decided') this.noteOnce(this.decisions, facts?.task, envelope)
+    this.notePointer(envelope)
+    this.noteTask(envelope)
     this.compareEvent(envelope)
+  }
+
+  notePointer({ seq, type, step, facts }) {
+    if (type === 'step.completed' || type === 'step.failed') this.runs.set(step, (this.runs.get(step) ?? 0) + 1)
+    if (type === 'step.completed') this.pointer = { seq, step: facts?.to === '__end__' ? step : facts?.to }
+    else if (type === 'step.failed' || type === 'case.retried') this.pointer = { seq, step }
+  }
+
+  noteTask(envelope) {
+    const { seq, type, facts, actor } = envelope
+    if (type === 'task.opened') this.noteOpening(envelope)
+    else if (type === 'task.escalated') this.noteOnce(this.escalations, facts?.task, envelope)
+    else if (type === 'task.decided') {
+      this.noteOnce(this.decisions, facts?.task, envelope)
+      if (voiceOf(envelope)) this.passing = envelope
+      const excluded = [this.firstEnvelope.actor, ...this.barredFrom(facts?.task)]
+      if (!excluded.some((name) => nameOf(name) === nameOf(actor))) return
+      this.report.add(seq, 'inserted', 'audit_events', `${actor} may not decide task ${facts?.task}`)
+    }
+  }
+
+  /** A decision that passes the case on opens the next task in the same breath; any other task the engine opened. */
+  noteOpening(envelope) {
+    const { passing } = this
+    this.passing = undefined
+    const barred = passing ? [...this.barredFrom(passing.facts?.task), passing.actor] : []
+    this.noteOnce(this.openings, envelope.facts?.task, { ...envelope, barred })
+  }
+
+  barredFrom(taskId) {
+    return this.openings.get(String(taskId))?.barred ?? []
   }
 
   noteOnce(map, id, envelope) {
@@ -515,6 +587,8 @@ class Record {
     changed(1, 'instance_id', this.instanceId)
     changed(1, 'submitted_by', first.actor)
     changed(1, 'input_payload_id', first.payload?.id)
+    changed(1, 'submitted_at_ms', first.at)
+    changed(this.voices.seq, 'tier_contributions', textOfVoices(this.voices.list))
     for (const column of statedByEvents) {
       const { value = null, seq = lastSeq } = this.said.get(column) ?? {}
       changed(seq, column, value)
@@ -524,11 +598,27 @@ class Record {
       const detail = 'an instance has a work row as long as it runs, and only then'
       this.report.add(lastSeq, 'missing', 'work', detail)
     }
+    if (work) this.checkWork(work, first)
     changed(lastSeq, 'disputed', disputed ? 1 : 0)
     const [where, steps] = work ? ['work.step_no', work.step_no] : ['instances.step_count', instances.step_count]
     if (steps !== this.steps.length) {
       const detail = `it has ${steps}, the chain has ${this.steps.length} steps`
       this.report.add(lastSeq, 'head_differs', where, detail)
+    }
+  }
+
+  checkWork(work, first) {
+    const { seq, step = work.step } = this.pointer
+    const run = (this.runs.get(this.pointer.step) ?? 0) + 1
+    const states = [
+      ['definition_hash', first.definition, 1],
+      ['step', step, seq],
+      ['run', run, seq],
+    ]
+    for (const [column, says, at] of states) {
+      if (work[column] === says) continue
+      const detail = `the column has ${work[column]}, the chain says ${says}`
+      this.report.add(at, 'changed', `work.${column}`, detail)
     }
   }
 
@@ -613,22 +703,40 @@ class Record {
     if (row.instance_id !== this.instanceId) {
       this.report.add(opening.seq, 'changed', 'tasks.instance_id', `task ${id} belongs to instance ${row.instance_id}`)
     }
-    if (opening.tier !== row.tier) {
-      this.report.add(opening.seq, 'changed', 'tasks.tier', `task ${id} was opened with tier ${opening.tier}`)
+    for (const [column, says, seq] of this.statementsOn(id, opening)) {
+      if (row[column] === says) continue
+      const detail = `task ${id}: the column has ${row[column]}, the chain says ${says}`
+      this.report.add(seq, 'changed', `tasks.${column}`, detail)
     }
+  }
+
+  /** What the events say of a task; of what only events beyond the first bad one could explain, nothing. */
+  statementsOn(id, opening) {
+    const { seq, tier, at, barred, facts } = opening
+    const escalation = this.escalations.get(id)
     const decision = this.decisions.get(id)
-    if (!decision && this.finding) return
-    const states = [
-      ['status', decision ? 'decided' : this.status === 'canceled' ? 'withdrawn' : 'open'],
-      ['decision', decision?.facts?.decision ?? null],
-      ['decided_by', decision?.actor ?? null],
-      ['decided_at_ms', decision?.at ?? null],
-      ['decision_payload_id', decision?.payload?.id ?? null],
+    const moved = (escalation ?? opening).seq
+    const decided = (decision ?? opening).seq
+    const undecided = this.status === 'canceled' ? 'withdrawn' : 'open'
+    const ofPlace = [
+      ['queue', escalation ? escalation.facts?.to : facts?.queue, moved],
+      ['escalated_at_ms', escalation?.at ?? null, moved],
     ]
-    const wrong = states.find(([column, says]) => row[column] !== says)
-    if (!wrong) return
-    const detail = decision ? `event ${decision.seq} says otherwise` : 'no event says so'
-    this.report.add((decision ?? opening).seq, 'changed', `tasks.${wrong[0]}`, `task ${id}: ${detail}`)
+    const ofDecision = [
+      ['status', decision ? 'decided' : undecided, decided],
+      ['decision', decision?.facts?.decision ?? null, decided],
+      ['decided_by', decision?.actor ?? null, decided],
+      ['decided_at_ms', decision?.at ?? null, decided],
+      ['decision_payload_id', decision?.payload?.id ?? null, decided],
+    ]
+    return [
+      ['tier', tier, seq],
+      ['submitted_by', this.firstEnvelope.actor, seq],
+      ['barred', JSON.stringify(barred), seq],
+      ['opened_at_ms', at, seq],
+      ...(escalation || !this.finding ? ofPlace : []),
+      ...(decision || !this.finding ? ofDecision : []),
+    ]
   }
 
   checkMissing() {
@@ -640,6 +748,16 @@ class Record {
       if (!this.found.has(id)) this.report.add(seq, 'missing', 'tasks', `task ${id} of event ${seq} is not there`)
     }
   }
+}
+
+/** Who was verified later is still who they were before. */
+function nameOf(actor) {
+  return actor.replace(/^(unverified:\s*)+/, '')
+}
+
+/** As the engine writes the list: the order of the fields is not the one of canonical JSON. */
+function textOfVoices(voices) {
+  return JSON.stringify(voices.map((voice) => ({ source: voice?.source, tier: voice?.tier, because: voice?.because })))
 }
 
 function readEnvelope(text) {

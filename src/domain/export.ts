@@ -15,7 +15,10 @@ export const exportCannotShow: readonly string[] = [
   'whether the end of the chain was cut off, together with its head and all that belongs to it',
   'whether the chain was written anew from some event to its end, hashes and head included',
   'whether there are other cases, or were',
-  'columns that no event states, such as the reasons for the tier and the times of the instance',
+  'whether these columns are right, which no event states: correlation_id, updated_at_ms and ended_at_ms of the instance',
+  'whether the first step of a case without any recorded step is the one that its hot row names',
+  'what the file leaves out of work: state, priority, due_ms, token, claimed_by, claimed_at_ms, attempt, cancel_requested',
+  'what the file leaves out of tasks: escalation_queue, because, due_ms, claimed_by, claimed_until_ms, decision_digest',
   'what erased content said',
   'whether what was recorded was true when it was recorded',
 ]

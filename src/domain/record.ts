@@ -1,8 +1,10 @@
 import { AssertionError } from 'node:assert'
 import { type AuditEventType, type ChainHead, commitPayload, checkpointDigest, type PayloadReference } from './audit.ts'
 import { ChainCheck, type Envelope, fault, type RecordFinding, type StoredEvent } from './chain.ts'
+import type { TierContribution } from './governance.ts'
 import type { InstanceStatus } from './instance.ts'
-import type { TaskStatus } from './task.ts'
+import { StepPointer } from './record-pointer.ts'
+import { noteOnce, type StoredTask, TaskCheck, voiceOf } from './record-tasks.ts'
 
 /** What the tables of the coordinator state about an instance and its chain states too. */
 export interface StoredInstance {
@@ -14,19 +16,25 @@ export interface StoredInstance {
   readonly inputPayloadId: string
   readonly status: string
   readonly tier: string | null
+  /** The text of a list, as it was written. */
+  readonly tierContributions: string
   readonly proposedPayloadId: string | null
   readonly outcomePayloadId: string | null
   readonly failureCode: string | null
   readonly resumeStep: string | null
   readonly simulated: number
   readonly disputed: number
+  readonly submittedAtMs: number
   readonly auditSeq: number
   readonly auditHead: string
   readonly stepCount: number
-  /** The hot row, where the head stands while there is one; all three are null where there is none. */
+  /** The hot row, where the head stands while there is one; all of it is null where there is none. */
   readonly workAuditSeq: number | null
   readonly workAuditHead: string | null
   readonly workStepNo: number | null
+  readonly workStep: string | null
+  readonly workRun: number | null
+  readonly workDefinitionHash: string | null
 }
 
 /** A row of `checkpoints` as it is stored. */
@@ -62,18 +70,6 @@ export interface StoredPayload {
   readonly erasedAtMs: number | null
 }
 
-/** A row of `tasks`, as far as the chain states it too. */
-export interface StoredTask {
-  readonly taskId: string
-  readonly instanceId: string
-  readonly tier: string
-  readonly status: string
-  readonly decision: string | null
-  readonly decidedBy: string | null
-  readonly decidedAtMs: number | null
-  readonly decisionPayloadId: string | null
-}
-
 /** What the store as a whole brings to the check of each instance. */
 export interface StoreFacts {
   readonly simulated: boolean
@@ -89,11 +85,6 @@ interface StepMark {
   readonly seq: number
   readonly digest: string
   readonly payload: PayloadReference | undefined
-}
-
-interface Opening {
-  readonly seq: number
-  readonly tier: string | undefined
 }
 
 /** The status that each event leaves behind; the others leave it as it is. */
@@ -163,8 +154,10 @@ export class RecordCheck {
   private readonly steps: StepMark[] = []
   private readonly commitments = new Map<string, Commitment>()
   private readonly erasures = new Map<string, Envelope>()
-  private readonly openings = new Map<string, Opening>()
-  private readonly decisions = new Map<string, Envelope>()
+  private readonly tasks = new TaskCheck((finding) => this.report(finding))
+  private readonly pointer = new StepPointer()
+  /** The reasons for the tier. */
+  private voices: { readonly list: readonly unknown[]; readonly seq: number } = { list: [], seq: 1 }
   private readonly found = new Set<string>()
   private stepNo = 0
   private checkpointEntry = 0
@@ -225,20 +218,7 @@ export class RecordCheck {
   }
 
   task(row: StoredTask): void {
-    const opening = this.openings.get(row.taskId)
-    if (!opening) return this.report(fault(undefined, 'inserted', 'tasks', `no event opened task ${row.taskId}`))
-    this.found.add(row.taskId)
-    if (opening.tier !== row.tier) {
-      this.report(
-        fault(opening.seq, 'changed', 'tasks.tier', `task ${row.taskId} was opened with tier ${opening.tier}`),
-      )
-    }
-    const decision = this.decisions.get(row.taskId)
-    if (!decision && this.isCut) return
-    const column = decisionColumn(row, decision, this.status === 'canceled' ? 'withdrawn' : 'open')
-    if (!column) return
-    const detail = decision ? `event ${decision.seq} says otherwise` : 'no event says so'
-    this.report(fault(decision?.seq ?? opening.seq, 'changed', `tasks.${column}`, `task ${row.taskId}: ${detail}`))
+    this.tasks.check(row, { isCut: this.isCut, isCanceled: this.status === 'canceled' })
   }
 
   /** The first bad thing, by sequence number; what concerns no event comes last. */
@@ -248,9 +228,7 @@ export class RecordCheck {
       if (!this.found.has(id))
         this.report(fault(seq, 'missing', 'payloads', `payload ${id} of event ${seq} is not there`))
     }
-    for (const [id, { seq }] of this.openings) {
-      if (!this.found.has(id)) this.report(fault(seq, 'missing', 'tasks', `task ${id} of event ${seq} is not there`))
-    }
+    this.tasks.finish()
     return this.worst
   }
 
@@ -268,14 +246,18 @@ export class RecordCheck {
     if (payload) this.commit(payload, seq)
     if (checkpoint !== undefined) this.steps.push({ seq, digest: checkpoint, payload })
     if (type === 'case.disputed') this.disputed = true
-    else if (type === 'payload.erased') this.noteOnce(this.erasures, facts?.payload, envelope)
-    else if (type === 'task.opened') this.noteOnce(this.openings, facts?.task, { seq, tier: envelope.tier })
-    else if (type === 'task.decided') this.noteOnce(this.decisions, facts?.task, envelope)
+    else if (type === 'payload.erased') noteOnce(this.erasures, facts?.payload, envelope, (bad) => this.report(bad))
+    this.pointer.note(envelope)
+    this.tasks.note(envelope)
     this.compareEvent(envelope)
   }
 
   private state(envelope: Envelope): void {
     const { seq } = envelope
+    const { contributions } = envelope.facts ?? {}
+    const voice = voiceOf(envelope)
+    if (Array.isArray(contributions)) this.voices = { list: contributions, seq }
+    else if (voice) this.voices = { list: [...this.voices.list, voice], seq }
     const stated = Object.entries(statedBy(envelope)) as [StatedField, unknown][]
     for (const [field, value] of stated) this.stated.set(field, { value, seq })
     if (envelope.type === 'case.completed' && !this.stated.has('proposedPayloadId')) {
@@ -286,12 +268,6 @@ export class RecordCheck {
   /** The last event that was whole. */
   get head(): ChainHead | undefined {
     return this.chain.head
-  }
-
-  private noteOnce<T extends { readonly seq: number }>(map: Map<string, T>, id: unknown, value: T): void {
-    const earlier = map.get(String(id))
-    if (!earlier) return void map.set(String(id), value)
-    this.report(fault(value.seq, 'inserted', 'audit_events', `event ${earlier.seq} has said the same of ${String(id)}`))
   }
 
   private commit(payload: PayloadReference, seq: number): void {
@@ -331,6 +307,12 @@ export class RecordCheck {
     if (instance.submittedBy !== first.actor) changed(1, 'instances.submitted_by', instance.submittedBy, first.actor)
     const inputId = first.payload?.id
     if (instance.inputPayloadId !== inputId) changed(1, 'instances.input_payload_id', instance.inputPayloadId, inputId)
+    const { submittedAtMs, tierContributions } = instance
+    if (submittedAtMs !== first.at) changed(1, 'instances.submitted_at_ms', submittedAtMs, first.at)
+    const voices = textOfVoices(this.voices.list)
+    if (tierContributions !== voices) {
+      changed(this.voices.seq, 'instances.tier_contributions', tierContributions, voices)
+    }
     for (const field of statedFields) {
       const { value = null, seq = this.lastSeq } = this.stated.get(field) ?? {}
       if (instance[field] !== value) changed(seq, `instances.${statedColumns[field]}`, instance[field], value)
@@ -341,6 +323,7 @@ export class RecordCheck {
         fault(this.lastSeq, 'missing', 'work', 'an instance has a work row as long as it runs, and only then'),
       )
     }
+    this.compareWork(instance, first)
     if ((instance.disputed === 1) !== disputed) changed(this.lastSeq, 'instances.disputed', instance.disputed, disputed)
     const [table, steps] =
       instance.workStepNo === null
@@ -350,6 +333,20 @@ export class RecordCheck {
       this.report(
         fault(this.lastSeq, 'head_differs', table, `it has ${steps}, the chain has ${this.steps.length} steps`),
       )
+    }
+  }
+
+  private compareWork({ workAuditSeq, workStep, workRun, workDefinitionHash }: StoredInstance, first: Envelope): void {
+    if (workAuditSeq === null) return
+    const { seq, step = workStep, run } = this.pointer
+    const statements = [
+      ['definition_hash', workDefinitionHash, first.definition, 1],
+      ['step', workStep, step, seq],
+      ['run', workRun, run, seq],
+    ] as const
+    for (const [column, has, says, at] of statements) {
+      if (has === says) continue
+      this.report(fault(at, 'changed', `work.${column}`, `the column has ${has}, the chain says ${String(says)}`))
     }
   }
 
@@ -364,6 +361,15 @@ export class RecordCheck {
     const { worst } = this
     if (!worst || (finding.seq ?? Infinity) < (worst.seq ?? Infinity)) this.worst = finding
   }
+}
+
+/** As the engine writes the list: the order of the fields is not the one of canonical JSON. */
+function textOfVoices(voices: readonly unknown[]): string {
+  const written = voices.map((voice) => {
+    const { source, tier, because } = (voice ?? {}) as Partial<TierContribution>
+    return { source, tier, because }
+  })
+  return JSON.stringify(written)
 }
 
 function headOf(instance: StoredInstance) {
@@ -406,12 +412,4 @@ function problemOf(
   if (typeof row.text !== 'string' || row.textBytes !== Buffer.byteLength(row.text)) return ['text', 'it is not UTF-8']
   if (commitPayload(row.salt, row.text) === commitment.commitment) return undefined
   return ['text', `text and salt do not match what event ${commitment.seq} commits to`]
-}
-
-function decisionColumn(row: StoredTask, decision: Envelope | undefined, undecided: TaskStatus): string | undefined {
-  if (row.status !== (decision ? 'decided' : undecided)) return 'status'
-  if (row.decision !== (decision?.facts?.decision ?? null)) return 'decision'
-  if (row.decidedBy !== (decision?.actor ?? null)) return 'decided_by'
-  if (row.decidedAtMs !== (decision?.at ?? null)) return 'decided_at_ms'
-  return row.decisionPayloadId === (decision?.payload?.id ?? null) ? undefined : 'decision_payload_id'
 }

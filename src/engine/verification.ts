@@ -37,7 +37,10 @@ export const cannotShow: readonly string[] = [
   'the end of a chain that was cut together with its head and all that belongs to it',
   'a chain that was written anew from some event to its end, hashes and head included',
   'entry numbers that were shifted without changing the order of the events of a case',
-  'columns that no event states, such as queues and due times',
+  'columns of instances that no event is compared with: correlation_id, updated_at_ms, ended_at_ms',
+  'columns of work that no event is compared with: state, priority, due_ms, token, claimed_by, claimed_at_ms, attempt, cancel_requested, and step until a step is recorded',
+  'columns of tasks that no event is compared with: escalation_queue, because, due_ms, claimed_by, claimed_until_ms, decision_digest',
+  'other tables: submission_keys with its digests, work_orders, workers, meta beside its mark of a simulation',
   'whether what was recorded was true when it was recorded',
 ]
 

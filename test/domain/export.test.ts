@@ -41,7 +41,12 @@ test('an export holds every row under the names of its columns, envelopes and co
     task_id: rows.tasks[0]!.taskId,
     instance_id: rows.instance.instanceId,
     tier: 'gate',
+    queue: 'claims',
     status: 'decided',
+    submitted_by: 'kim',
+    barred: '[]',
+    opened_at_ms: rows.tasks[0]!.openedAtMs,
+    escalated_at_ms: null,
     decision: 'approve',
     decided_by: 'ann',
     decided_at_ms: rows.tasks[0]!.decidedAtMs,
@@ -73,7 +78,8 @@ test('the head of a running case stands on the work row, that of any other on th
   assert.deepEqual(exportStory({ steps: 2, ending: 'completed' }).work, null)
   const rows = { ...storedRows(running), columns: {}, definition: undefined }
   const { work } = exportInstance(rows, { simulated: true, exportedAtMs, version: '1' })
-  assert.deepEqual(work, { audit_seq: seq, audit_head: hash, step_no: 2 })
+  const pointer = { definition_hash: definitionHash, step: 'step_3', run: 1, step_no: 2 }
+  assert.deepEqual(work, { ...pointer, audit_seq: seq, audit_head: hash })
 })
 
 test('an export is JSON that can be stored and hashed, and says what it cannot show', () => {

@@ -21,7 +21,7 @@ interface Mutation {
 
 const story = fc.record({
   steps: fc.integer({ min: 1, max: 6 }),
-  ending: fc.constantFrom('running', 'completed', 'held', 'decided', 'failed'),
+  ending: fc.constantFrom('running', 'completed', 'held', 'decided', 'referred', 'failed', 'retried'),
   erased: fc.boolean(),
 } as const)
 
@@ -44,7 +44,20 @@ type AnyRow = Record<string, string | number | null>
 /** No columns of their own, or where a row stands among others and whose it is: the tests of real files move those. */
 const passedOver = new Set(['entry', 'instanceId', 'envelopeBytes', 'textBytes'])
 const keyOf = { events: 'seq', checkpoints: 'stepNo', payloads: 'payloadId', tasks: 'taskId' } as const
-const taskColumns = ['taskId', 'tier', 'status', 'decision', 'decidedBy', 'decidedAtMs', 'decisionPayloadId']
+const taskColumns = [
+  'taskId',
+  'tier',
+  'queue',
+  'status',
+  'submittedBy',
+  'barred',
+  'openedAtMs',
+  'escalatedAtMs',
+  'decision',
+  'decidedBy',
+  'decidedAtMs',
+  'decisionPayloadId',
+]
 
 /** One change to one table, or undefined when it would change nothing. */
 function mutate(record: StoredRecord, { table, act, row, other, column }: Mutation): StoredRecord | undefined {

@@ -29,7 +29,7 @@ function rewrite(event: StoredEvent, change: object): StoredEvent {
   return { ...event, ...columns, envelope, hash: eventHash(envelope) }
 }
 
-for (const ending of ['running', 'completed', 'held', 'decided', 'failed'] as const) {
+for (const ending of ['running', 'completed', 'held', 'decided', 'referred', 'failed', 'retried'] as const) {
   for (const erased of [false, true]) {
     test(`the record of a case that is ${ending}${erased ? ' and partly erased' : ''} is valid`, () => {
       assert.equal(
@@ -174,6 +174,10 @@ test('columns of the instance that the chain states too are compared with it', (
   assert.equal(found(instance({ inputPayloadId: 'e' })), '1 changed instances.input_payload_id')
   assert.equal(found(instance({ status: 'terminated' })), '5 changed instances.status')
   assert.equal(found(instance({ disputed: 1 })), '5 changed instances.disputed')
+  assert.equal(found(instance({ submittedAtMs: 1 })), '1 changed instances.submitted_at_ms')
+  assert.equal(found(instance({ tierContributions: '[]' })), '5 changed instances.tier_contributions')
+  const referred = { steps: 1, ending: 'referred' } as const
+  assert.equal(found(instance({ tierContributions: '[]' }), referred), '5 changed instances.tier_contributions')
   assert.equal(found(instance({ simulated: 0 })), '1 changed instances.simulated')
 })
 
@@ -260,3 +264,82 @@ test('a decision on a task is the one that was recorded', () => {
   assert.equal(found(task({ taskId: 'x' }), decided), '4 missing tasks')
   assert.equal(found(task({ status: 'decided' }), { steps: 1, ending: 'held' }), '4 changed tasks.status')
 })
+
+test('the hot row stands where the events have led', () => {
+  const work = (change: object) => (record: StoredRecord) => ({
+    ...record,
+    instance: { ...record.instance, ...change },
+  })
+  const running = { steps: 3, ending: 'running' } as const
+  assert.equal(found(work({ workStep: 'step_1' }), running), '4 changed work.step')
+  assert.equal(found(work({ workRun: 2 }), running), '4 changed work.run')
+  assert.equal(found(work({ workDefinitionHash: 'e' }), running), '1 changed work.definition_hash')
+  const retried = { steps: 3, ending: 'retried' } as const
+  assert.equal(found(work({ workStep: 'step_4' }), retried), '6 changed work.step')
+  assert.equal(found(work({ workRun: 1 }), retried), '6 changed work.run')
+  const fresh = { steps: 0, ending: 'running' } as const
+  assert.equal(found(work({ workRun: 2 }), fresh), '1 changed work.run')
+  assert.equal(found(work({ workStep: 'another' }), fresh), 'valid', 'no event names the first step')
+})
+
+test('who may decide a task, where it waits and since when is what the events have said', () => {
+  const referred = { steps: 1, ending: 'referred' } as const
+  const task = (index: number, change: object) => (record: StoredRecord) => ({
+    ...record,
+    tasks: at(record.tasks, index, (row) => ({ ...row, ...change })),
+  })
+  assert.equal(found(task(0, { submittedBy: 'mallory' }), referred), '4 changed tasks.submitted_by')
+  assert.equal(found(task(0, { barred: '["ann"]' }), referred), '4 changed tasks.barred')
+  assert.equal(found(task(0, { openedAtMs: 1 }), referred), '4 changed tasks.opened_at_ms')
+  assert.equal(found(task(0, { queue: 'nobody' }), referred), '4 changed tasks.queue')
+  assert.equal(found(task(0, { escalatedAtMs: 1 }), referred), '4 changed tasks.escalated_at_ms')
+  assert.equal(found(task(1, { barred: '[]' }), referred), '6 changed tasks.barred')
+  assert.equal(found(task(1, { queue: 'claims' }), referred), '7 changed tasks.queue')
+  assert.equal(found(task(1, { escalatedAtMs: null }), referred), '7 changed tasks.escalated_at_ms')
+})
+
+test('a decision by somebody who may not make it is no decision, however right its hashes are', () => {
+  const verdict = (decider: string) => found(decidedBy(decider), { steps: 1, ending: 'decided' })
+  assert.equal(verdict('ben'), 'valid')
+  assert.equal(verdict('kim'), '5 inserted audit_events')
+  assert.equal(verdict('unverified:kim'), '5 inserted audit_events')
+})
+
+test('who passed a case on does not decide the task that this opened', () => {
+  const verdict = (decider: string) => found(decidedAfterAll(decider), { steps: 1, ending: 'referred' })
+  assert.equal(verdict('ben'), 'valid')
+  assert.equal(verdict('ann'), '8 inserted audit_events')
+  assert.equal(verdict('kim'), '8 inserted audit_events')
+})
+
+/** The decision by another person, with every event, column and head after it put right. */
+function decidedBy(decider: string) {
+  return (record: StoredRecord): StoredRecord => {
+    const events = record.events.slice(0, 4)
+    for (const event of record.events.slice(4)) {
+      events.push(rewrite(event, { prev: events.at(-1)!.hash, actor: decider }))
+    }
+    const instance = { ...record.instance, auditHead: events.at(-1)!.hash }
+    return { ...record, events, instance, tasks: record.tasks.map((task) => ({ ...task, decidedBy: decider })) }
+  }
+}
+
+/** One more event, which decides the task that was opened last. */
+function decidedAfterAll(decider: string) {
+  return (record: StoredRecord): StoredRecord => {
+    const { instanceId, definitionHash: definition } = record.instance
+    const last = record.events.at(-1)!
+    const task = record.tasks.at(-1)!
+    const facts = { task: task.taskId, decision: 'deny' }
+    const draft = { instanceId, definition, simulated: true, atMs: last.atMs, actor: decider, facts } as const
+    const event = sealEvent(last, { ...draft, type: 'task.decided' })
+    const envelopeBytes = Buffer.byteLength(event.envelope)
+    const decided = { status: 'decided', decision: 'deny', decidedBy: decider, decidedAtMs: last.atMs } as const
+    return {
+      ...record,
+      events: [...record.events, { ...event, entry: 99, payloadId: null, envelopeBytes }],
+      instance: { ...record.instance, auditSeq: event.seq, auditHead: event.hash },
+      tasks: at(record.tasks, record.tasks.length - 1, (row) => ({ ...row, ...decided })),
+    }
+  }
+}

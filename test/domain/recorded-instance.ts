@@ -8,9 +8,10 @@ import {
 } from '../../src/domain/audit.ts'
 import { hash } from 'node:crypto'
 import { RecordCheck, type StoredCheckpoint, type StoredInstance, type StoredPayload } from '../../src/domain/record.ts'
-import type { StoredTask } from '../../src/domain/record.ts'
+import type { StoredTask } from '../../src/domain/record-tasks.ts'
 import type { RecordFinding, StoredEvent } from '../../src/domain/chain.ts'
 import { newId } from '../../src/domain/identity.ts'
+import type { TierContribution } from '../../src/domain/governance.ts'
 import type { Checkpoint, Instance, Payload, PayloadKind, Work } from '../../src/domain/instance.ts'
 import { canonicalJson, type Json } from '../../src/domain/json.ts'
 import type { Task } from '../../src/domain/task.ts'
@@ -27,7 +28,8 @@ export interface RecordedInstance {
 
 export interface Story {
   readonly steps: number
-  readonly ending: 'running' | 'completed' | 'held' | 'decided' | 'failed'
+  /** `referred`: a person asked another one, whose time then passed; `retried`: the last step failed and is due again. */
+  readonly ending: 'running' | 'completed' | 'held' | 'decided' | 'referred' | 'failed' | 'retried'
   readonly startMs?: number
   readonly simulated?: boolean
   /** Erases the output of the first step at the end. */
@@ -67,8 +69,9 @@ export function recordInstance({
   for (let stepNo = 1; stepNo <= steps; stepNo++) {
     const startedAtMs = atMs
     atMs += 250
-    const failed = ending === 'failed' && stepNo === steps
+    const failed = (ending === 'failed' || ending === 'retried') && stepNo === steps
     const output = keep(failed ? 'error' : 'output', { step: stepNo, reasoning: `because ${stepNo}` })
+    const to = failed || (stepNo === steps && ending !== 'running') ? '__end__' : `step_${stepNo + 1}`
     const checkpoint: Checkpoint = {
       instanceId,
       stepNo,
@@ -83,7 +86,7 @@ export function recordInstance({
       model: 'scripted',
       inputTokens: 12,
       outputTokens: undefined,
-      route: canonicalJson({ to: stepNo === steps ? '__end__' : `step_${stepNo + 1}`, by: 'sequence' }),
+      route: canonicalJson({ to, by: 'sequence' }),
       startedAtMs,
       endedAtMs: atMs,
     }
@@ -96,21 +99,25 @@ export function recordInstance({
       model: 'scripted',
       payload: output,
       checkpoint: checkpointDigest(checkpoint),
-      facts: { run: 1, attempts: 1 },
+      facts: { run: 1, attempts: 1, to, by: 'sequence' },
     })
   }
 
-  const isHeld = ending === 'held' || ending === 'decided'
+  const isHeld = ending === 'held' || ending === 'decided' || ending === 'referred'
+  const voices: TierContribution[] = []
   let outcomeId: string | undefined
-  if (ending === 'failed') {
+  if (ending === 'failed' || ending === 'retried') {
     const step = `step_${steps}`
     drafts.push({ type: 'case.failed', atMs, actor: 'engine', step, facts: { error: 'timeout' } })
+    if (ending === 'retried') drafts.push({ type: 'case.retried', atMs, actor: 'ann', step, facts: { run: 2 } })
   }
   if (ending === 'completed' || isHeld) {
     const outcome = keep('outcome', { decision: 'pay' })
     outcomeId = outcome.id
     const type = isHeld ? 'case.held' : 'case.completed'
-    drafts.push({ type, atMs, actor: 'engine', tier: isHeld ? 'gate' : 'auto', payload: outcome })
+    const tier = isHeld ? 'gate' : 'auto'
+    voices.push({ source: 'domain', tier, because: 'floor of travel' })
+    drafts.push({ type, atMs, actor: 'engine', tier, payload: outcome, facts: { contributions: [...voices] } })
     if (isHeld) {
       const taskId = newId(atMs)
       drafts.push({
@@ -134,6 +141,24 @@ export function recordInstance({
     }
   }
 
+  if (ending === 'referred') {
+    atMs += 60_000
+    const decision = keep('decision', { decision: 'refer', reason: 'too large for me' })
+    const task = tasks[0]!
+    const facts = { task: task.taskId, decision: 'refer' }
+    drafts.push({ type: 'task.decided', atMs, actor: 'ann', tier: 'gate', payload: decision, facts })
+    const decided = { status: 'decided', decision: 'refer', decidedBy: 'ann', decidedAtMs: atMs } as const
+    tasks[0] = { ...task, ...decided, decisionDigest: hash('sha256', 'refer'), decisionPayloadId: decision.id }
+    voices.push({ source: 'person', tier: 'hold', because: 'referred by ann' })
+    const next = { ...openTask(instanceId, newId(atMs), atMs), tier: 'hold', barred: ['ann'] } as const
+    const opened = { task: next.taskId, queue: next.queue }
+    drafts.push({ type: 'task.opened', atMs, actor: 'ann', tier: 'hold', facts: opened })
+    atMs = next.dueMs
+    const moved = { task: next.taskId, from: next.queue, to: next.escalationQueue, due_ms: next.dueMs }
+    drafts.push({ type: 'task.escalated', atMs, actor: 'engine', tier: 'hold', facts: moved })
+    tasks.push({ ...next, queue: next.escalationQueue, escalatedAtMs: atMs })
+  }
+
   if (erased) {
     atMs += 1_000
     const target = payloads[1]!
@@ -145,7 +170,15 @@ export function recordInstance({
   const events = sealEvents(chainStart(instanceId), whole)
   const head = events.at(-1)!
   const status = (
-    { running: 'running', completed: 'completed', held: 'suspended', decided: 'completed', failed: 'failed' } as const
+    {
+      running: 'running',
+      completed: 'completed',
+      held: 'suspended',
+      decided: 'completed',
+      referred: 'suspended',
+      failed: 'failed',
+      retried: 'running',
+    } as const
   )[ending]
   const instance: Instance = {
     instanceId,
@@ -156,10 +189,10 @@ export function recordInstance({
     submittedBy: 'kim',
     inputPayloadId: input.id,
     status,
-    tier: isHeld ? 'gate' : ending === 'completed' ? 'auto' : undefined,
-    tierContributions: [],
+    tier: ending === 'referred' ? 'hold' : isHeld ? 'gate' : ending === 'completed' ? 'auto' : undefined,
+    tierContributions: voices,
     proposedPayloadId: outcomeId,
-    outcomePayloadId: ending === 'held' ? undefined : outcomeId,
+    outcomePayloadId: status === 'suspended' ? undefined : outcomeId,
     failureCode: ending === 'failed' ? 'timeout' : undefined,
     resumeStep: ending === 'failed' ? `step_${steps}` : undefined,
     simulated,
@@ -171,7 +204,8 @@ export function recordInstance({
     updatedAtMs: atMs,
     endedAtMs: status === 'running' || status === 'suspended' ? undefined : atMs,
   }
-  const work = status === 'running' ? workOf(instance, head, steps) : undefined
+  const due = ending === 'retried' ? { step: `step_${steps}`, run: 2 } : { step: `step_${steps + 1}`, run: 1 }
+  const work = status === 'running' ? workOf(instance, head, steps, due) : undefined
   return { instance, work, events, checkpoints, payloads, tasks }
 }
 
@@ -199,7 +233,7 @@ function openTask(instanceId: string, taskId: string, openedAtMs: number): Task 
   }
 }
 
-function workOf(instance: Instance, head: AuditEvent, steps: number): Work {
+function workOf(instance: Instance, head: AuditEvent, steps: number, due: Pick<Work, 'step' | 'run'>): Work {
   return {
     instanceId: instance.instanceId,
     state: 'ready',
@@ -209,8 +243,7 @@ function workOf(instance: Instance, head: AuditEvent, steps: number): Work {
     claimedBy: undefined,
     claimedAtMs: undefined,
     definitionHash,
-    step: `step_${steps + 1}`,
-    run: 1,
+    ...due,
     attempt: 0,
     stepNo: steps,
     auditSeq: head.seq,
@@ -241,7 +274,11 @@ export function storedRows({ instance, work, events, checkpoints, payloads, task
       disputed: Number(instance.disputed),
       workAuditSeq: work?.auditSeq ?? null,
       workAuditHead: work?.auditHead ?? null,
+      tierContributions: JSON.stringify(instance.tierContributions),
       workStepNo: work?.stepNo ?? null,
+      workStep: work?.step ?? null,
+      workRun: work?.run ?? null,
+      workDefinitionHash: work?.definitionHash ?? null,
     },
     events: events.map((event, index) => ({
       ...event,
@@ -266,6 +303,8 @@ export function storedRows({ instance, work, events, checkpoints, payloads, task
     })),
     tasks: tasks.map((task) => ({
       ...task,
+      barred: JSON.stringify(task.barred),
+      escalatedAtMs: task.escalatedAtMs ?? null,
       decision: task.decision ?? null,
       decidedBy: task.decidedBy ?? null,
       decidedAtMs: task.decidedAtMs ?? null,

@@ -351,7 +351,7 @@ test('a head that differs from its chain is found, on the instance and on the ho
 })
 
 /** Columns of the instance that no event states. */
-const unstated = ['correlation_id', 'tier_contributions', 'submitted_at_ms', 'updated_at_ms', 'ended_at_ms']
+const unstated = ['correlation_id', 'updated_at_ms', 'ended_at_ms']
 
 test('what the instance says of itself is found where its chain says otherwise, in every column that an event states', async () => {
   for (const name of ['changed', 'denied', 'retried', 'disputed', 'held'] as const) {
@@ -378,6 +378,50 @@ test('what the instance says of itself is found where its chain says otherwise, 
     }
   }
 })
+
+/** Columns of the hot row and of tasks that events state, beside the keys. */
+const statedElsewhere = {
+  work: ['definition_hash', 'step', 'run', 'step_no', 'audit_seq', 'audit_head'],
+  tasks: [
+    'tier',
+    'queue',
+    'status',
+    'submitted_by',
+    'barred',
+    'opened_at_ms',
+    'escalated_at_ms',
+    'decision',
+    'decided_by',
+    'decided_at_ms',
+    'decision_payload_id',
+  ],
+} as const
+
+for (const [table, names] of [
+  ['work', ['sleeping']],
+  ['tasks', ['held', 'denied', 'disputed', 'canceled']],
+] as const) {
+  test(`a change of ${table} is found where an event states the column, and only there`, async () => {
+    const stated: readonly string[] = statedElsewhere[table]
+    for (const [name, row] of names.flatMap((name) => rowsOf(table, name).map((row) => [name, row] as const))) {
+      const others = original.rowsOf(table).filter((other) => other.rowid !== row.rowid)
+      const columns = original.columnsOf(table)
+      for (const column of columns.filter(({ name }) => name !== 'task_id' && name !== 'instance_id')) {
+        for (const { kind, sql, params, isBeyondJson } of changesOf(column, row, others)) {
+          const { report, offline } = await evidence.judge(cases[name], (store) =>
+            store.prepare(`update ${table} set ${column.name} = ${sql} where rowid = ?`).run(...params, row.rowid),
+          )
+          const said = `${name}: ${table}.${column.name} := ${kind}: ${JSON.stringify([report.findings, offline])}`
+          assert.equal(report.valid, !stated.includes(column.name), said)
+          assert.equal(offline === undefined, report.valid, said)
+          const [finding] = report.findings
+          if (finding) assert.match(finding.where, new RegExp(`^(${table}\\.${column.name}|audit_events)$`), said)
+          if (!isBeyondJson) assert.equal(finding?.seq, offline?.seq, said)
+        }
+      }
+    }
+  })
+}
 
 test('whatever stands in the other tables, verification and export give an answer', async () => {
   for (const table of ['instances', 'tasks', 'work', 'definitions', 'submission_keys']) {
@@ -441,9 +485,28 @@ const unseen: readonly {
     act: (store) => store.exec('update audit_events set entry = -entry * 10; update audit_events set entry = -entry'),
   },
   {
-    said: 'columns that no event states, such as queues and due times',
+    said: 'columns of instances that no event is compared with: correlation_id, updated_at_ms, ended_at_ms',
     name: 'held',
-    act: (store) => store.exec(`update tasks set queue = 'nobody_looks_here', due_ms = due_ms + 1000000000`),
+    act: (store) => store.exec(`update instances set correlation_id = 'x', updated_at_ms = 1, ended_at_ms = 1`),
+  },
+  {
+    said: 'columns of work that no event is compared with: state, priority, due_ms, token, claimed_by, claimed_at_ms, attempt, cancel_requested, and step until a step is recorded',
+    name: 'sleeping',
+    act: (store) =>
+      store.exec(`update work set state = 'claimed', priority = 9, due_ms = 1, token = 'x', claimed_by = 'x',
+        claimed_at_ms = 1, attempt = 9, cancel_requested = 1`),
+  },
+  {
+    said: 'columns of tasks that no event is compared with: escalation_queue, because, due_ms, claimed_by, claimed_until_ms, decision_digest',
+    name: 'denied',
+    act: (store) =>
+      store.exec(`update tasks set escalation_queue = 'x', because = 'x', due_ms = 1, claimed_by = 'x',
+        claimed_until_ms = 1, decision_digest = 'x'`),
+  },
+  {
+    said: 'other tables: submission_keys with its digests, work_orders, workers, meta beside its mark of a simulation',
+    name: 'completed',
+    act: (store) => store.exec(`update submission_keys set digest = 'x'; update meta set epoch = epoch + 1`),
   },
 ]
 

@@ -24,12 +24,16 @@ interface Report {
 }
 
 const tool = join(import.meta.dirname, '../../tools/verify-export.mjs')
-const { verifyExport } = (await import(tool)) as { verifyExport: (bytes: Uint8Array) => Report }
+const { cannotShow, verifyExport } = (await import(tool)) as {
+  cannotShow: readonly string[]
+  verifyExport: (bytes: Uint8Array) => Report
+}
 
 const folder = mkdtempSync(join(tmpdir(), 'export-'))
 after(() => rmSync(folder, { recursive: true }))
 
 const whole: Story = { steps: 3, ending: 'decided', erased: true }
+const referred: Story = { steps: 3, ending: 'referred', erased: true }
 
 function judge(exported: unknown): string {
   return shortly(verifyExport(Buffer.from(JSON.stringify(exported))).finding)
@@ -48,7 +52,7 @@ function run(text: string | Uint8Array | undefined): { exit: number | null; out:
   return { exit: status, out: stdout.toString(), err: stderr.toString() }
 }
 
-for (const ending of ['running', 'completed', 'held', 'decided', 'failed'] as const) {
+for (const ending of ['running', 'completed', 'held', 'decided', 'referred', 'failed', 'retried'] as const) {
   for (const erased of [false, true]) {
     test(`the export of a case that is ${ending}${erased ? ' and partly erased' : ''} is whole`, () => {
       assert.equal(judge(exportStory({ steps: 3, ending, erased })), 'whole')
@@ -103,8 +107,11 @@ function* variants(
 
 test('every field of every row that is changed, emptied or removed is found, and its event is named', () => {
   let count = 0
-  for (const table of exportedTables) {
-    const exported = exportStory(whole)
+  for (const [table, story] of exportedTables.flatMap((table) => [
+    [table, whole] as const,
+    [table, referred] as const,
+  ])) {
+    const exported = exportStory(story)
     const rows = exported[table]
     assert.ok(rows.length > 0)
     for (const [index, row] of rows.entries()) {
@@ -124,10 +131,12 @@ test('every field of every row that is changed, emptied or removed is found, and
 })
 
 test('every field of the instance, of its head and of its definition that the chain states is compared with it', () => {
-  const unstated = new Set(['correlation_id', 'tier_contributions', 'submitted_at_ms', 'updated_at_ms', 'ended_at_ms'])
+  const unstated = new Set(['correlation_id', 'updated_at_ms', 'ended_at_ms'])
   const running: Story = { steps: 2, ending: 'running' }
   for (const [part, story] of [
     ['instances', whole],
+    ['instances', referred],
+    ['work', { steps: 2, ending: 'retried' }],
     ['definition', whole],
     ['work', running],
   ] as const) {
@@ -193,7 +202,8 @@ test('what belongs to no table is found too', () => {
   assert.equal(judge({ ...exported, definition: null }), '1 missing definitions')
   assert.equal(judge({ ...exported, instances: null }), '1 missing instances')
   assert.equal(judge({ ...exported, audit_events: [] }), '1 missing audit_events')
-  assert.equal(judge({ ...exported, work: { audit_seq: 1, audit_head: 'x', step_no: 1 } }), '2 inserted audit_events')
+  const exportedWork = { definition_hash: 'x', step: 'x', run: 1, step_no: 1, audit_seq: 1, audit_head: 'x' }
+  assert.equal(judge({ ...exported, work: exportedWork }), '2 inserted audit_events')
 })
 
 test('half of a surrogate pair is not taken for the character that has the same bytes', () => {
@@ -239,6 +249,18 @@ test('half of a surrogate pair in an envelope is found, though its bytes have th
   assert.equal(judge({ ...exported, audit_events: events, instances }), `${last + 1} changed audit_events.envelope`)
 })
 
+test('a decision by who submitted the case is none, though its hashes and rows are right', () => {
+  const exported = exportStory({ steps: 1, ending: 'decided' })
+  const verdict = (actor: string) => {
+    const events = forge(exported, 4, 5, { actor })
+    const instances = { ...exported.instances, audit_head: events.at(-1)!.hash }
+    const tasks = exported.tasks.map((row) => ({ ...row, decided_by: actor }))
+    return judge({ ...exported, audit_events: events, instances, tasks })
+  }
+  assert.equal(verdict('ben'), 'whole')
+  assert.equal(verdict('unverified:kim'), '5 inserted audit_events')
+})
+
 test('a salt in capital letters is not the one that was stored', () => {
   const exported = exportStory(whole)
   const payloads = exported.payloads.map((row) => ({ ...row, salt: row.salt && String(row.salt).toUpperCase() }))
@@ -246,14 +268,27 @@ test('a salt in capital letters is not the one that was stored', () => {
 })
 
 type AnyRow = Record<string, string | number | null>
-const numbers = new Set(['inputTokens', 'outputTokens', 'erasedAtMs', 'decidedAtMs'])
+const numbers = new Set(['inputTokens', 'outputTokens', 'erasedAtMs', 'escalatedAtMs', 'decidedAtMs'])
 /** The tool also compares whose row it is and in which file order it stands; a store reads by both. */
 const passedOver = new Set(['entry', 'instanceId', 'envelopeBytes', 'textBytes'])
 const stated = {
   events: ['seq', 'type', 'atMs', 'payloadId', 'envelope', 'prevHash', 'hash'],
   checkpoints: undefined,
   payloads: undefined,
-  tasks: ['taskId', 'tier', 'status', 'decision', 'decidedBy', 'decidedAtMs', 'decisionPayloadId'],
+  tasks: [
+    'taskId',
+    'tier',
+    'queue',
+    'status',
+    'submittedBy',
+    'barred',
+    'openedAtMs',
+    'escalatedAtMs',
+    'decision',
+    'decidedBy',
+    'decidedAtMs',
+    'decisionPayloadId',
+  ],
 } as const
 
 /** One change of a value into another of the same type, as a database would take it, or a row that is gone. */
@@ -288,7 +323,7 @@ interface Change {
 test('the tool says of an export what the program says of the store', () => {
   const story = fc.record({
     steps: fc.integer({ min: 1, max: 5 }),
-    ending: fc.constantFrom('running', 'completed', 'held', 'decided', 'failed'),
+    ending: fc.constantFrom('running', 'completed', 'held', 'decided', 'referred', 'failed', 'retried'),
     erased: fc.boolean(),
   } as const)
   const changes = fc.array(
@@ -311,6 +346,10 @@ test('the tool says of an export what the program says of the store', () => {
     }),
     { seed: 20260101, numRuns: 1500 },
   )
+})
+
+test('the tool names what it cannot show in the words of the export', () => {
+  assert.deepEqual(cannotShow, exportCannotShow)
 })
 
 test('a whole export: exit 0, the head, the counts, SIMULATED and what no chain can show', () => {
