@@ -752,7 +752,10 @@ class Record {
 
 /** Who was verified later is still who they were before. */
 function nameOf(actor) {
-  return actor.replace(/^(unverified:\s*)+/, '')
+  return actor
+    .replace(/^(unverified:\s*)+/, '')
+    .normalize('NFKC')
+    .toLowerCase()
 }
 
 /** As the engine writes the list: the order of the fields is not the one of canonical JSON. */

@@ -1,5 +1,5 @@
 import { type Envelope, fault, type RecordFinding } from './chain.ts'
-import type { Decision } from './task.ts'
+import { isSamePerson, type Decision } from './task.ts'
 
 /** A row of `tasks`, as far as the chain states it too. */
 export interface StoredTask {
@@ -75,7 +75,7 @@ export class TaskCheck {
       noteOnce(this.decisions, facts?.task, envelope, this.report)
       if (voiceOf(envelope)) this.passing = envelope
       const excluded = [this.submitter, ...this.barredFrom(facts?.task)]
-      if (!excluded.some((name) => nameOf(name) === nameOf(actor))) return
+      if (!excluded.some((name) => isSamePerson(name, actor))) return
       this.report(fault(seq, 'inserted', 'audit_events', `${actor} may not decide task ${String(facts?.task)}`))
     }
   }
@@ -146,11 +146,6 @@ export class TaskCheck {
       ['decision_payload_id', row.decisionPayloadId, decision?.payload?.id ?? null, at],
     ]
   }
-}
-
-/** Who was verified later is still who they were before. */
-function nameOf(actor: string): string {
-  return actor.replace(/^(unverified:\s*)+/, '')
 }
 
 /** Keeps what an event says of something that happens once; the second event of the kind is a finding. */

@@ -49,3 +49,15 @@ export interface Task {
   readonly decisionDigest: string | undefined
   readonly decisionPayloadId: string | undefined
 }
+
+/** Whether two actors are one person, however their names are spelled; who was verified later is still who they were. */
+export function isSamePerson(a: string, b: string): boolean {
+  return nameOf(a) === nameOf(b)
+}
+
+function nameOf(actor: string): string {
+  return actor
+    .replace(/^(unverified:\s*)+/, '')
+    .normalize('NFKC')
+    .toLowerCase()
+}

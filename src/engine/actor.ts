@@ -15,15 +15,3 @@ export function checkActor(actor: string): void {
     !/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(actor)
   if (!isName) throw new CoreError('CC_ERR_ACTOR', { actor: String(actor).slice(0, maxActorCharacters) })
 }
-
-/** Whether two actors are one person, however their names are spelled; who was verified later is still who they were. */
-export function isSamePerson(a: string, b: string): boolean {
-  return nameOf(a) === nameOf(b)
-}
-
-function nameOf(actor: string): string {
-  return actor
-    .replace(/^(unverified:\s*)+/, '')
-    .normalize('NFKC')
-    .toLowerCase()
-}
