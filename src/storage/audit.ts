@@ -1,9 +1,9 @@
 import type { AuditEvent } from '../domain/audit.ts'
 import { readEnvelope } from '../domain/chain.ts'
 import type { Reader, SqlValue, Transaction } from './backend.ts'
-import { aliased, insertInto, type Nullable, orNull, withoutNulls } from './rows.ts'
+import { aliased, rowsInserter, type Nullable, orNull, withoutNulls } from './rows.ts'
 
-export const insertEventSql = insertInto('audit_events', [
+export const insertEventsSql = rowsInserter('audit_events', [
   'instance_id',
   'seq',
   'type',
@@ -21,7 +21,7 @@ export function eventValues(event: AuditEvent): SqlValue[] {
 
 /** Adds events to a chain, inside the transaction that made them true. Whoever calls has moved the head to the last. */
 export async function insertEvents(tx: Transaction, events: readonly AuditEvent[]): Promise<void> {
-  for (const event of events) await tx.execute(insertEventSql, eventValues(event))
+  for (const event of events) await tx.execute(insertEventsSql(1), eventValues(event))
 }
 
 const eventColumns = aliased({

@@ -1,10 +1,10 @@
 import { type Checkpoint, checkpointColumns as columns } from '../domain/instance.ts'
 import type { Reader, SqlValue } from './backend.ts'
-import { aliased, insertInto, type Nullable, orNull, withoutNulls } from './rows.ts'
+import { aliased, rowsInserter, type Nullable, orNull, withoutNulls } from './rows.ts'
 
 const fields = Object.keys(columns) as (keyof Checkpoint)[]
 
-export const insertCheckpointSql = insertInto('checkpoints', Object.values(columns))
+export const insertCheckpointsSql = rowsInserter('checkpoints', Object.values(columns))
 
 export function checkpointValues(checkpoint: Checkpoint): SqlValue[] {
   return fields.map((field) => orNull(checkpoint[field]))

@@ -1,8 +1,8 @@
 import type { Payload } from '../domain/instance.ts'
 import type { Reader, SqlValue, Transaction } from './backend.ts'
-import { aliased, insertInto, type Nullable, orNull, withoutNulls } from './rows.ts'
+import { aliased, rowsInserter, type Nullable, orNull, withoutNulls } from './rows.ts'
 
-export const insertPayloadSql = insertInto('payloads', [
+export const insertPayloadsSql = rowsInserter('payloads', [
   'payload_id',
   'instance_id',
   'kind',
@@ -16,7 +16,7 @@ export function payloadValues({ payloadId, instanceId, kind, text, salt, erasedA
 }
 
 export async function insertPayload(tx: Transaction, payload: Payload): Promise<void> {
-  await tx.execute(insertPayloadSql, payloadValues(payload))
+  await tx.execute(insertPayloadsSql(1), payloadValues(payload))
 }
 
 const payloadColumns = aliased({

@@ -21,6 +21,16 @@ export function placeholders(count: number, bound = 0): string {
   return Array.from({ length: count }, (_, index) => `$${bound + index + 1}`).join(', ')
 }
 
+/** `insert into t (…) values (…), (…)` for that many rows at a time; each text is made once. */
+export function rowsInserter(table: string, columns: readonly string[]): (rows: number) => string {
+  const texts: string[] = []
+  return (rows) =>
+    (texts[rows] ??= `insert into ${table} (${columns.join(', ')}) values ${Array.from(
+      { length: rows },
+      (_, row) => `(${placeholders(columns.length, row * columns.length)})`,
+    ).join(', ')}`)
+}
+
 /** `insert into t (…) values ($1, …)` for these columns. */
 export function insertInto(table: string, columns: readonly string[]): string {
   return `insert into ${table} (${columns.join(', ')}) values (${placeholders(columns.length)})`
