@@ -28,6 +28,7 @@ export class StepPrinter {
     this.unsubscribe = core.onProgress((progress) => this.take(progress))
     // What happened before anybody listened is caught up with.
     this.reading = this.readNews()
+    // As below: whoever finishes hears of a failure.
     this.reading.catch(() => {})
   }
 

@@ -33,7 +33,7 @@ import { waitUntilRest } from './waiting.ts'
 import { Worker } from './worker.ts'
 
 /** How long a claimed task is kept for its reviewer. */
-export const taskClaimMs = 900_000
+const taskClaimMs = 900_000
 
 const defaultPatienceMs = 30_000
 

@@ -7,6 +7,7 @@ import { openModel } from '../cognition/models.ts'
 import type { Primitive } from '../cognition/primitive.ts'
 import { builtIn } from '../cognition/primitives/index.ts'
 import type { Definition } from '../domain/workflow.ts'
+import { defaultDbPath, maxSqliteWorkers } from '../config.ts'
 import { CoreError } from '../errors.ts'
 import { type Log, silentLog } from '../log.ts'
 import type { Backend } from '../storage/backend.ts'
@@ -19,9 +20,6 @@ import type { Core, CoreConfig, Progress } from './core.ts'
 import type { Engine } from './execution.ts'
 import { Wake } from './wake.ts'
 
-export const defaultPath = 'data/coordinator.db'
-export const defaultConcurrency = 4
-
 /** Steps one instance may record: far beyond any workflow, and short of filling a disk. */
 const maxSteps = 10_000
 
@@ -31,7 +29,7 @@ const maxSteps = 10_000
  */
 export async function openCore(config: CoreConfig = {}): Promise<Core> {
   const clock = config.clock ?? systemClock
-  const concurrency = checkConcurrency(config.workerConcurrency ?? defaultConcurrency)
+  const concurrency = checkConcurrency(config.workerConcurrency ?? maxSqliteWorkers)
   const primitives = joinPrimitives(config.primitives ?? [])
   const packs = await loadPacks(config.packs ?? [], [...primitives.keys()])
   const model = typeof config.model === 'string' ? await openModel(config.model) : config.model
@@ -50,7 +48,7 @@ export async function openCore(config: CoreConfig = {}): Promise<Core> {
   }
 }
 
-async function openPath({ path = defaultPath, url }: CoreConfig, clock: Clock): Promise<Backend> {
+async function openPath({ path = defaultDbPath, url }: CoreConfig, clock: Clock): Promise<Backend> {
   const { backend } = await openStore({ path, url, nowMs: clock.nowMs() })
   return backend
 }

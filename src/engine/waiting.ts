@@ -17,6 +17,7 @@ export async function waitUntilRest(
   let changed = Promise.withResolvers<void>()
   const unsubscribe = wake.onRest(instanceId, () => changed.resolve())
   const cutShort = Promise.withResolvers<never>()
+  // Heard in the race below; between two races nobody listens, and it must not count as unheard.
   cutShort.promise.catch(() => {})
   const cancelTimeout =
     timeoutMs === undefined ? undefined : clock.after(timeoutMs, () => cutShort.reject(new TimeUp()))

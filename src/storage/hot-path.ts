@@ -62,8 +62,10 @@ export type StepCommitResult =
 export interface HotPath {
   /** Cheap and read-only: is there anything to claim? An idle poll must never be a write. */
   anyReady(except?: readonly string[]): Promise<boolean>
-  /** Claims by priority, then age. Each row returned carries its new token. After a `CommitUnknownError` rows may be
-   * claimed under tokens that nobody knows: see `releaseClaimsOf`. */
+  /**
+   * Claims by priority, then age. Each row returned carries its new token. After a `CommitUnknownError` rows may be
+   * claimed under tokens that nobody knows: see `releaseClaimsOf`.
+   */
   claim(request: ClaimRequest): Promise<Claimed[]>
   /**
    * Commits the steps of different instances in one transaction. A member that is fenced or poisoned takes nothing of

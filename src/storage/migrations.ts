@@ -20,7 +20,7 @@ const migrations: readonly Migration[] = [
 ]
 
 /** The number of the newest migration this version knows. */
-export const newestMigration = migrations.length
+const newestMigration = migrations.length
 
 const table = 'schema_migrations'
 
@@ -43,7 +43,7 @@ interface Applied {
  * The migrations that a database lacks, in order. Refuses one that is newer than this version, or whose history is not
  * ours. The migration table must be there.
  */
-export async function pendingMigrations(reader: Reader, location: string): Promise<readonly Migration[]> {
+async function pendingMigrations(reader: Reader, location: string): Promise<readonly Migration[]> {
   const applied = await reader.query<Applied>(`select number, sha256 from ${table} order by number`)
   const found = applied.at(-1)?.number ?? 0
   if (found > newestMigration) {

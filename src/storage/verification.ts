@@ -8,7 +8,7 @@ export type InstanceRange =
   { readonly only: string } | { readonly after: string | undefined; readonly until: string | undefined }
 
 /** A whole number that no program of ours wrote: too large to be read exactly, so it is read as this. */
-export const unreadableNumber = Number.MIN_SAFE_INTEGER
+const unreadableNumber = Number.MIN_SAFE_INTEGER
 
 /** A page of rows in the order of its key, each row with its instance. */
 export type PageReader<R> = (reader: Reader, range: InstanceRange, after: R | undefined, limit: number) => Promise<R[]>
