@@ -10,7 +10,18 @@ export interface Config {
   readonly isDbPathSet: boolean
   readonly model: string | undefined
   readonly packs: readonly string[]
+  /** Cases in flight at a time; 0 only by a flag, for a process that takes cases and leaves running them to others. */
   readonly workerConcurrency: number
+  /** Where the service listens. Port 0 takes any that is free. */
+  readonly host: string
+  readonly port: number
+  /** The file of the API keys; unset: there are none, and whoever reaches the service may do everything. */
+  readonly apiKeysFile: string | undefined
+  /** Requests a minute that each key has; 0: no limit. Unset: none on loopback, else the service's own. */
+  readonly rateLimit: number | undefined
+  /** The service that commands talk to, in place of a store, and the key that they show there. */
+  readonly url: string | undefined
+  readonly apiKey: string | undefined
   /** Unset: each command has a level that suits it. */
   readonly logLevel: LogLevel | undefined
 }
@@ -19,11 +30,18 @@ export interface Config {
 export interface ConfigFlags {
   readonly db?: string | undefined
   readonly packs?: readonly string[] | undefined
+  readonly workers?: string | undefined
+  readonly host?: string | undefined
+  readonly port?: string | undefined
+  readonly url?: string | undefined
+  readonly apiKey?: string | undefined
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
 export const defaultDbPath = 'data/coordinator.db'
+const defaultHost = '127.0.0.1'
+const defaultPort = 8080
 
 /** More instances in flight only wait for each other: one file has one writer. */
 export const maxSqliteWorkers = 4
@@ -32,7 +50,6 @@ export const maxSqliteWorkers = 4
 export function readConfig(env: Environment, flags: ConfigFlags = {}): Config {
   const given = (name: string) => env[name] || undefined
   const backend = readBackend(given('CC_DB_BACKEND'))
-  refuseRemote(given('CC_URL'))
   refuseUnread(given)
   const dbPath = flags.db || given('CC_DB_PATH')
   return {
@@ -41,7 +58,13 @@ export function readConfig(env: Environment, flags: ConfigFlags = {}): Config {
     isDbPathSet: dbPath !== undefined,
     model: given('CC_MODEL'),
     packs: flags.packs ?? given('CC_PACKS')?.split(delimiter).filter(Boolean) ?? [],
-    workerConcurrency: readWorkers(given('CC_WORKER_CONCURRENCY')),
+    workerConcurrency: readWorkers(flags.workers, given('CC_WORKER_CONCURRENCY')),
+    host: flags.host || given('CC_HOST') || defaultHost,
+    port: readPort(flags.port || given('CC_PORT'), flags.port ? '--port' : 'CC_PORT'),
+    apiKeysFile: given('CC_API_KEYS_FILE'),
+    rateLimit: readRateLimit(given('CC_RATE_LIMIT')),
+    url: readUrl(flags.url || given('CC_URL'), flags.url ? '--url' : 'CC_URL'),
+    apiKey: flags.apiKey || given('CC_API_KEY'),
     logLevel: readLogLevel(given('CC_LOG_LEVEL')),
   }
 }
@@ -58,7 +81,7 @@ function readBackend(name = 'sqlite'): 'sqlite' {
 }
 
 /** Settings of versions to come that would change what a command does: passed over in silence they would mislead. */
-const notYetRead = ['CC_CONFIG', 'CC_APPCONFIG_ENDPOINT', 'CC_APPCONFIG_CONNECTION_STRING', 'CC_API_KEYS_FILE']
+const notYetRead = ['CC_CONFIG', 'CC_APPCONFIG_ENDPOINT', 'CC_APPCONFIG_CONNECTION_STRING']
 
 function refuseUnread(given: (name: string) => string | undefined): void {
   const name = notYetRead.find((candidate) => given(candidate) !== undefined)
@@ -69,25 +92,34 @@ function refuseUnread(given: (name: string) => string | undefined): void {
   })
 }
 
-/** Who points at a service must not be served from a file that happens to be near. */
-function refuseRemote(url: string | undefined): void {
-  if (url === undefined) return
-  throw new CoreError('CC_ERR_NOT_YET', {
-    what: 'Talking to a service (CC_URL)',
-    remedy: 'Unset CC_URL, and name the file of the store with CC_DB_PATH or --db.',
-  })
+function readWorkers(flag: string | undefined, text: string | undefined): number {
+  if (flag === '0') return 0
+  const name = flag === undefined ? 'CC_WORKER_CONCURRENCY' : '--workers'
+  const value = flag ?? text
+  return value === undefined ? maxSqliteWorkers : readWholeNumber(name, value, { least: 1, most: maxSqliteWorkers })
 }
 
-function readWorkers(text: string | undefined): number {
-  const right = `a whole number from 1 to ${maxSqliteWorkers}`
-  const count = text === undefined ? maxSqliteWorkers : readWholeNumber('CC_WORKER_CONCURRENCY', text, right)
-  if (count >= 1 && count <= maxSqliteWorkers) return count
-  throw new CoreError('CC_ERR_SETTING', { name: 'CC_WORKER_CONCURRENCY', value: text, right })
+function readPort(text: string | undefined, name: string): number {
+  return text === undefined ? defaultPort : readWholeNumber(name, text, { least: 0, most: 65_535 })
 }
 
-function readWholeNumber(name: string, text: string, right: string): number {
-  if (/^\d{1,15}$/.test(text)) return Number(text)
-  throw new CoreError('CC_ERR_SETTING', { name, value: text, right })
+function readRateLimit(text: string | undefined): number | undefined {
+  return text === undefined ? undefined : readWholeNumber('CC_RATE_LIMIT', text, { least: 0, most: 1_000_000 })
+}
+
+function readWholeNumber(name: string, text: string, { least, most }: { least: number; most: number }): number {
+  const count = Number(text)
+  if (/^\d{1,15}$/.test(text) && count >= least && count <= most) return count
+  throw new CoreError('CC_ERR_SETTING', { name, value: text, right: `a whole number from ${least} to ${most}` })
+}
+
+/** The address of a service without a slash at its end. */
+function readUrl(text: string | undefined, name: string): string | undefined {
+  if (text === undefined) return undefined
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  const isPlain = url && /^https?:$/.test(url.protocol) && !url.search && !url.hash && !url.username && !url.password
+  if (isPlain) return url.href.replace(/\/+$/, '')
+  throw new CoreError('CC_ERR_SETTING', { name, value: text, right: 'an address such as https://cases.example' })
 }
 
 /** Written out here as well, since the log itself is loaded only by commands that write one. */

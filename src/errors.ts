@@ -31,6 +31,18 @@ export const catalogue = {
     says: "'{backend}' is no backend.",
     remedy: 'Set CC_DB_BACKEND to sqlite or postgres.',
   },
+  CC_ERR_BODY: {
+    exit: 2,
+    status: 422,
+    says: 'The body does not fit: {problem}.',
+    remedy: 'See what the route takes in /openapi.json, or in docs/http-api.md.',
+  },
+  CC_ERR_BODY_TOO_LARGE: {
+    exit: 2,
+    status: 413,
+    says: 'The body of the request is larger than {maxBytes} bytes.',
+    remedy: 'Send less: leave documents where they are and send references to them.',
+  },
   CC_ERR_CASE_FILE: {
     exit: 2,
     status: 400,
@@ -139,11 +151,23 @@ export const catalogue = {
     says: '{file} cannot be {verb}: {why}.',
     remedy: 'Name another file.',
   },
+  CC_ERR_FILE_EXISTS: {
+    exit: 2,
+    status: 409,
+    says: '{file} is there already.',
+    remedy: 'Name another file, or remove this one first: nothing is written over.',
+  },
   CC_ERR_FOUR_EYES: {
     exit: 1,
     status: 403,
     says: '{actor} may not decide task {taskId}: {because}.',
     remedy: 'Ask another person to decide it.',
+  },
+  CC_ERR_HOST: {
+    exit: 1,
+    status: 403,
+    says: "The service does not answer to the name '{host}'.",
+    remedy: 'Use localhost or 127.0.0.1, or give the service API keys (CC_API_KEYS_FILE) and put it behind a proxy.',
   },
   CC_ERR_INPUT: {
     exit: 2,
@@ -219,7 +243,7 @@ export const catalogue = {
   },
   CC_ERR_JSON_TOO_LARGE: {
     exit: 2,
-    status: 400,
+    status: 413,
     says: 'The JSON text has {bytes} bytes; at most {maxBytes} are taken.',
     remedy: 'Send less: leave documents where they are and send references to them.',
   },
@@ -235,17 +259,47 @@ export const catalogue = {
     says: 'The JSON text is not UTF-8: byte {byte} does not belong.',
     remedy: 'Send it as UTF-8.',
   },
+  CC_ERR_KEYS_FILE: {
+    exit: 1,
+    status: 503,
+    says: 'The file of API keys {file} cannot be used: {problem}.',
+    remedy: 'Correct that and try again; where there is no file yet, run: cognitive-core keys add NAME --role ROLE',
+  },
+  CC_ERR_KEY_MISSING: {
+    exit: 1,
+    status: 401,
+    says: 'The service wants an API key.',
+    remedy: 'Send it as `Authorization: Bearer KEY`; on the command line set CC_API_KEY, or use --api-key.',
+  },
+  CC_ERR_KEY_NAME: {
+    exit: 2,
+    status: 422,
+    says: "'{name}' cannot be the name of a key: {why}.",
+    remedy: 'Choose another name; for those that are taken, see: cognitive-core keys list',
+  },
   CC_ERR_KEY_REUSED: {
     exit: 5,
     status: 409,
     says: "The key '{key}' was used for another case ({instanceId}).",
     remedy: 'Use a new key for a new case; send the same workflow, domain and input to repeat a request.',
   },
+  CC_ERR_KEY_UNKNOWN: {
+    exit: 1,
+    status: 401,
+    says: 'The service does not know this API key.',
+    remedy: 'Ask whoever runs the service for a key: cognitive-core keys add NAME --role ROLE',
+  },
   CC_ERR_LOCKED: {
     exit: 3,
     status: 503,
     says: 'The store {location} is in use by {holder}.',
     remedy: 'Stop that program, or wait until it has ended; commands that only read work beside it.',
+  },
+  CC_ERR_MEDIA_TYPE: {
+    exit: 2,
+    status: 415,
+    says: 'The body of the request is {type}, and only JSON is taken.',
+    remedy: 'Send JSON with the header `content-type: application/json`.',
   },
   CC_ERR_MIGRATION_CHANGED: {
     exit: 3,
@@ -257,7 +311,7 @@ export const catalogue = {
     exit: 3,
     status: 500,
     says: '{location} is not a database of this program: {why}.',
-    remedy: 'Set CC_DB_PATH to another file. Nothing was changed.',
+    remedy: 'Name another file; that of the store with CC_DB_PATH or --db. Nothing was changed.',
   },
   CC_ERR_NOT_CANCELABLE: {
     exit: 5,
@@ -283,6 +337,12 @@ export const catalogue = {
     says: '{what} is not part of this version.',
     remedy: '{remedy}',
   },
+  CC_ERR_NO_KEYS_FILE: {
+    exit: 2,
+    status: 500,
+    says: 'No file of API keys is named.',
+    remedy: 'Set CC_API_KEYS_FILE to a file, for example CC_API_KEYS_FILE=data/api-keys.json',
+  },
   CC_ERR_NO_MODEL: {
     exit: 1,
     status: 422,
@@ -301,11 +361,36 @@ export const catalogue = {
     says: "The step '{step}' needs the primitive '{primitive}', which this program does not have.",
     remedy: 'Start the program that registers it; its cases wait meanwhile.',
   },
+  CC_ERR_NO_ROUTE: {
+    exit: 1,
+    status: 404,
+    says: 'There is no {method} {path}.',
+    remedy: 'The routes stand in /openapi.json, and in docs/http-api.md.',
+  },
   CC_ERR_NO_STORE: {
     exit: 2,
     status: 404,
     says: 'There is no database at {location}.',
     remedy: 'Submit a case, or run: cognitive-core db init',
+  },
+  CC_ERR_OPEN_HOST: {
+    exit: 3,
+    status: 500,
+    says: 'Without API keys the service listens on this machine only, and {host} can be reached from others.',
+    remedy:
+      'Set CC_API_KEYS_FILE to a file of keys (cognitive-core keys add NAME --role ROLE), or leave CC_HOST at 127.0.0.1.',
+  },
+  CC_ERR_ORIGIN: {
+    exit: 1,
+    status: 403,
+    says: 'The request comes from a page of {origin}, which is not this service.',
+    remedy: 'Call the service from a program, or open its own page.',
+  },
+  CC_ERR_OTHER_STORE: {
+    exit: 3,
+    status: 409,
+    says: 'The service at {url} has another store than {location}.',
+    remedy: 'Name the service with --url, or the store with --db, and leave the other one out.',
   },
   CC_ERR_PACK: {
     exit: 1,
@@ -313,11 +398,23 @@ export const catalogue = {
     says: 'The pack is wrong at {where}: {what}.',
     remedy: 'What would be right: {right}.',
   },
+  CC_ERR_PORT: {
+    exit: 1,
+    status: 500,
+    says: 'The service cannot listen on {host} port {port}: {why}.',
+    remedy: 'Choose another one with --port or CC_PORT, or end the program that has it.',
+  },
   CC_ERR_PRIMITIVE: {
     exit: 1,
     status: 500,
     says: "The primitive '{name}' cannot be registered: {why}.",
     remedy: 'Choose another name.',
+  },
+  CC_ERR_RATE_LIMIT: {
+    exit: 1,
+    status: 429,
+    says: '{actor} has made its {max} requests of this minute.',
+    remedy: 'Wait as long as the header Retry-After says, or ask for a higher CC_RATE_LIMIT.',
   },
   CC_ERR_REAL_STORE: {
     exit: 3,
@@ -331,11 +428,35 @@ export const catalogue = {
     says: '{what} needs a reason.',
     remedy: 'Say why with --reason: it is recorded, and read years later.',
   },
+  CC_ERR_REQUEST: {
+    exit: 2,
+    status: 400,
+    says: 'The request is not understood: {problem}.',
+    remedy: 'See what the route takes in /openapi.json, or in docs/http-api.md.',
+  },
+  CC_ERR_ROLE: {
+    exit: 1,
+    status: 403,
+    says: '{actor} is {role}, and this takes {allowed}.',
+    remedy: 'Use a key with that role: cognitive-core keys add NAME --role ROLE',
+  },
   CC_ERR_SCRIPT: {
     exit: 1,
     status: 500,
     says: 'The scripted answers cannot be used: {where}: {problem}.',
     remedy: 'Write a list of entries, each with `when` and either `output` or `error`.',
+  },
+  CC_ERR_SERVICE: {
+    exit: 1,
+    status: 502,
+    says: 'The service at {url} answered what this version does not understand: {problem}.',
+    remedy: 'Check the address, and that both are of the same version.',
+  },
+  CC_ERR_SERVICE_AWAY: {
+    exit: 1,
+    status: 503,
+    says: 'The service at {url} cannot be reached: {why}.',
+    remedy: 'Check that it runs and that the address is right (--url, CC_URL).',
   },
   CC_ERR_SETTING: {
     exit: 2,
@@ -349,11 +470,23 @@ export const catalogue = {
     says: 'The store {location} is a simulation and takes no real model ({model}).',
     remedy: 'Use another database for real cases: set CC_DB_PATH.',
   },
+  CC_ERR_STARTING: {
+    exit: 1,
+    status: 503,
+    says: 'The service is starting.',
+    remedy: 'Ask again in a second.',
+  },
   CC_ERR_STORE_BUSY: {
     exit: 1,
     status: 503,
     says: 'The database {location} stayed locked for {waitedMs} ms.',
     remedy: 'Find the program that holds a write lock on the file (a backup, a shell), end it, and try again.',
+  },
+  CC_ERR_STORE_EXISTS: {
+    exit: 3,
+    status: 409,
+    says: 'A store stands at {location} already.',
+    remedy: 'To replace it and keep it beside the restored one, run: cognitive-core restore {from} --replace',
   },
   CC_ERR_STORE_LOST: {
     exit: 3,
@@ -366,6 +499,12 @@ export const catalogue = {
     status: 504,
     says: 'Case {instanceId} did not end within {timeoutMs} ms; it is {status}.',
     remedy: 'It goes on. See: cognitive-core case {instanceId}',
+  },
+  CC_ERR_TOO_MANY_STREAMS: {
+    exit: 1,
+    status: 503,
+    says: 'The service follows cases for {max} viewers already, and takes no more.',
+    remedy: 'Close streams that nobody reads, or ask for the case now and then.',
   },
   CC_ERR_UNEXPECTED: {
     exit: 1,
@@ -384,6 +523,12 @@ export const catalogue = {
     status: 422,
     says: "The workflow '{workflow}' has no domain '{domain}'.",
     remedy: 'Use one of: {known}.',
+  },
+  CC_ERR_UNKNOWN_KEY: {
+    exit: 1,
+    status: 404,
+    says: "{file} has no key of the name '{name}'.",
+    remedy: 'See: cognitive-core keys list',
   },
   CC_ERR_UNKNOWN_MODEL: {
     exit: 1,

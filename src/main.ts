@@ -11,6 +11,13 @@ process.exitCode = await runProgram(process.argv.slice(2), {
     openReader: async (config) => (await import('./engine/open-reader.ts')).openReader(config),
     initStore: async (path) => (await import('./storage/open.ts')).initStore(path),
     migrateStore: async (path) => (await import('./storage/open.ts')).migrateStore(path),
+    backupStore: async (...about) => (await import('./storage/backup.ts')).backupStore(...about),
+    restoreStore: async (...about) => (await import('./storage/restore.ts')).restoreStore(...about),
+  },
+  services: {
+    start: async (settings) => (await import('./api/service.ts')).startService(settings),
+    connect: async (address) => (await import('./api/client.ts')).connectService(address),
+    openKeys: async (path) => new (await import('./api/keys.ts')).KeysFile(path),
   },
   interruption: (announce) => new Interruption({ announce, leave: () => process.exit(130) }),
 })

@@ -12,11 +12,18 @@ test('an empty environment gives the defaults, and so do empty variables', () =>
     model: undefined,
     packs: [],
     workerConcurrency: 4,
+    host: '127.0.0.1',
+    port: 8080,
+    apiKeysFile: undefined,
+    rateLimit: undefined,
+    url: undefined,
+    apiKey: undefined,
     logLevel: undefined,
   }
   assert.deepEqual(readConfig({}), defaults)
-  const empty = { CC_DB_BACKEND: '', CC_DB_PATH: '', CC_MODEL: '', CC_PACKS: '', CC_WORKER_CONCURRENCY: '', CC_URL: '' }
-  assert.deepEqual(readConfig({ ...empty, CC_LOG_LEVEL: '' }, { db: '' }), defaults)
+  const names = ['DB_BACKEND', 'DB_PATH', 'MODEL', 'PACKS', 'WORKER_CONCURRENCY', 'URL', 'API_KEY', 'API_KEYS_FILE']
+  const empty = [...names, 'HOST', 'PORT', 'RATE_LIMIT', 'LOG_LEVEL'].map((name) => [`CC_${name}`, ''])
+  assert.deepEqual(readConfig(Object.fromEntries(empty) as Record<string, string>, { db: '' }), defaults)
 })
 
 test('flags win over the environment', () => {
@@ -28,11 +35,36 @@ test('flags win over the environment', () => {
   assert.equal(config.workerConcurrency, 2)
 })
 
+test('the service and the address of another one are settings like others', () => {
+  const env = {
+    CC_HOST: '0.0.0.0',
+    CC_PORT: '80',
+    CC_API_KEYS_FILE: 'keys.json',
+    CC_RATE_LIMIT: '0',
+    CC_API_KEY: 'cc_a',
+  }
+  const { host, port, apiKeysFile, rateLimit, url, apiKey } = readConfig({ ...env, CC_URL: 'https://cases.example/' })
+  assert.deepEqual([host, port, apiKeysFile, rateLimit, apiKey], ['0.0.0.0', 80, 'keys.json', 0, 'cc_a'])
+  assert.equal(url, 'https://cases.example', 'without a slash at its end')
+  const flags = { host: '::1', port: '0', url: 'http://[::1]:8080/core', apiKey: 'cc_b', workers: '0' }
+  const config = readConfig(env, flags)
+  assert.deepEqual([config.host, config.port, config.url], ['::1', 0, 'http://[::1]:8080/core'])
+  assert.deepEqual([config.apiKey, config.workerConcurrency], ['cc_b', 0])
+  assert.throws(() => readConfig({}, { workers: '5' }), { code: 'CC_ERR_SETTING', message: /--workers is '5'/ })
+  assert.throws(() => readConfig({ CC_WORKER_CONCURRENCY: '0' }), { code: 'CC_ERR_SETTING' })
+})
+
 const refused = [
   [{ CC_DB_BACKEND: 'mysql' }, 'CC_ERR_BACKEND', /'mysql'/],
   [{ CC_DB_BACKEND: 'postgres' }, 'CC_ERR_NOT_YET', /PostgreSQL/],
   [{ CC_DB_BACKEND: 'postgresql' }, 'CC_ERR_NOT_YET', /PostgreSQL/],
-  [{ CC_URL: 'https://cases.example' }, 'CC_ERR_NOT_YET', /CC_URL/],
+  [{ CC_URL: 'cases.example' }, 'CC_ERR_SETTING', /CC_URL is 'cases.example'/],
+  [{ CC_URL: 'ftp://cases.example' }, 'CC_ERR_SETTING', /ftp/],
+  [{ CC_URL: 'https://ann:secret@cases.example' }, 'CC_ERR_SETTING', /CC_URL/],
+  [{ CC_URL: 'https://cases.example/?a=1' }, 'CC_ERR_SETTING', /CC_URL/],
+  [{ CC_PORT: '65536' }, 'CC_ERR_SETTING', /CC_PORT is '65536'/],
+  [{ CC_PORT: 'http' }, 'CC_ERR_SETTING', /'http'/],
+  [{ CC_RATE_LIMIT: '-1' }, 'CC_ERR_SETTING', /CC_RATE_LIMIT/],
   [{ CC_WORKER_CONCURRENCY: '0' }, 'CC_ERR_SETTING', /CC_WORKER_CONCURRENCY is '0'/],
   [{ CC_WORKER_CONCURRENCY: '5' }, 'CC_ERR_SETTING', /'5'/],
   [{ CC_WORKER_CONCURRENCY: '2.5' }, 'CC_ERR_SETTING', /'2.5'/],
@@ -49,7 +81,7 @@ for (const [env, code, says] of refused) {
   })
 }
 
-for (const name of ['CC_CONFIG', 'CC_APPCONFIG_ENDPOINT', 'CC_APPCONFIG_CONNECTION_STRING', 'CC_API_KEYS_FILE']) {
+for (const name of ['CC_CONFIG', 'CC_APPCONFIG_ENDPOINT', 'CC_APPCONFIG_CONNECTION_STRING']) {
   test(`${name} is not passed over in silence`, () => {
     assert.throws(() => readConfig({ [name]: 'x' }), { code: 'CC_ERR_NOT_YET', message: new RegExp(name) })
     assert.equal(readConfig({ [name]: '' }).backend, 'sqlite')

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import type { VerifyReport } from '../engine/core.ts'
-import { verifyJson } from './as-json.ts'
+import { verifyJson } from '../engine/as-json.ts'
 import { type Act, example } from './command.ts'
 import type { Context } from './context.ts'
 import { writeNewFile } from './input-files.ts'
@@ -86,7 +86,7 @@ async function exportCase(
   { instance, out: file }: { readonly instance: string; readonly out?: string },
 ): Promise<void> {
   const { terminal } = context
-  const reader = await context.stores.openReader({ path: context.config.dbPath })
+  const reader = await context.openReader()
   try {
     const text = `${safeJson(await reader.exportCase(instance), 2)}\n`
     // The export says itself whether it is a simulation, so that nothing may stand before it.

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { caseJson } from './as-json.ts'
+import { caseJson } from '../engine/as-json.ts'
 import { type Act, example, waitLimit } from './command.ts'
 import type { Context } from './context.ts'
 import { exitOf, follow, sayWhatIsOpen, settled } from './running.ts'
@@ -16,7 +16,7 @@ export function addCaseVerbs(program: Command, act: Act): void {
   const retry = program
     .command('retry <instance>')
     .description('let a failed case go on at the step that failed')
-    .option('--wait', 'run it here, until it has ended or is held')
+    .option('--wait', 'until it has ended or is held; without a service it runs here')
     .addOption(waitLimit())
     .action(act(retryCase))
   example(retry, 'retry CASE --wait')
@@ -41,7 +41,7 @@ interface RetryOptions {
 
 async function retryCase(context: Context, instanceId: string, { wait, timeout }: RetryOptions): Promise<number> {
   const { terminal, actor } = context
-  return await context.changing(wait ? context.runningSettings : {}, async (core) => {
+  return await context.changing(wait ? context.runningSettings : {}, async (core, isServed) => {
     let view = await core.retry({ instanceId, actor })
     if (wait) {
       const unfollow = follow(context, core, new Map([[instanceId, '']]))
@@ -52,7 +52,7 @@ async function retryCase(context: Context, instanceId: string, { wait, timeout }
     terminal.document(caseJson(view))
     showCase(terminal.out, view)
     sayWhatIsOpen(context, view)
-    if (!wait) sayNobodyRuns(context)
+    if (!wait && !isServed) sayNobodyRuns(context)
     return wait ? exitOf(view) : 0
   })
 }

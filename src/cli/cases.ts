@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander'
 import { type InstanceStatus, instanceStatuses } from '../domain/instance.ts'
 import type { CaseView, Page } from '../engine/core.ts'
-import { caseJson, eventJson, pageJson, stepJson } from './as-json.ts'
+import { caseJson, eventJson, pageJson, stepJson } from '../engine/as-json.ts'
 import { type Act, count, example } from './command.ts'
 import type { Context } from './context.ts'
 import { dim } from './lines.ts'

@@ -1,7 +1,11 @@
 import { existsSync } from 'node:fs'
 import type { Config } from '../config.ts'
-import type { CaseReader, Core, CoreConfig } from '../engine/core.ts'
-import { CoreError } from '../errors.ts'
+import type { ApiKey } from '../domain/role.ts'
+import type { CaseReader, CaseVerbs, Core, CoreConfig } from '../engine/core.ts'
+import { CoreError, isCoreError } from '../errors.ts'
+import type { Log, LogLevel } from '../log.ts'
+import type { backupStore } from '../storage/backup.ts'
+import type { restoreStore } from '../storage/restore.ts'
 import type { Interruption } from './interruption.ts'
 import { commandLine, commandWords } from './invocation.ts'
 import type { Terminal } from './terminal.ts'
@@ -12,6 +16,40 @@ export interface Stores {
   openReader(config: { readonly path: string }): Promise<CaseReader>
   initStore(path: string): Promise<{ readonly created: boolean; readonly location: string }>
   migrateStore(path: string): Promise<{ readonly applied: readonly number[]; readonly location: string }>
+  readonly backupStore: typeof backupStore
+  readonly restoreStore: typeof restoreStore
+}
+
+/** How commands reach the other door: start it, speak to it, look after its keys. */
+export interface Services {
+  start(settings: ServiceSettings): Promise<Service>
+  connect(address: { readonly url: string; readonly apiKey: string | undefined }): Promise<CaseVerbs>
+  openKeys(path: string): Promise<KeyFile>
+}
+
+/** The file of the API keys. */
+export interface KeyFile {
+  find(secret: string): ApiKey | undefined
+  /** Returns the secret, which is kept nowhere. */
+  add(key: Pick<ApiKey, 'name' | 'role'>, nowMs: number): Promise<string>
+  list(): Promise<readonly ApiKey[]>
+  revoke(name: string): Promise<ApiKey>
+}
+
+export interface ServiceSettings {
+  readonly host: string
+  readonly port: number
+  readonly keys: Pick<KeyFile, 'find'> | undefined
+  readonly defaultActor: string
+  readonly rateLimit: number | undefined
+  readonly log: Log
+}
+
+/** A service that listens, and has a store once it was given one. */
+export interface Service {
+  readonly url: string
+  serve(core: Core): void
+  close(): Promise<void>
 }
 
 export interface ContextParts {
@@ -19,6 +57,7 @@ export interface ContextParts {
   readonly config: Config
   readonly actor: string
   readonly stores: Stores
+  readonly services: Services
   readonly interruption: Interruption
 }
 
@@ -29,30 +68,32 @@ export class Context {
   /** As it is recorded. */
   readonly actor: string
   readonly stores: Stores
+  readonly services: Services
   readonly interruption: Interruption
 
-  constructor({ terminal, config, actor, stores, interruption }: ContextParts) {
+  constructor({ terminal, config, actor, stores, services, interruption }: ContextParts) {
     this.terminal = terminal
     this.config = config
     this.actor = actor
     this.stores = stores
+    this.services = services
     this.interruption = interruption
   }
 
-  /** The same with another store: the demo and trial runs have one of their own. */
-  withDbPath(dbPath: string): Context {
-    return new Context({ ...this, config: { ...this.config, dbPath } })
+  /** The same with other settings: the demo has a store and a model of its own. */
+  with(settings: Partial<Config>): Context {
+    return new Context({ ...this, config: { ...this.config, ...settings } })
   }
 
-  /** Opens the store beside whoever else has it, for the body alone. */
+  /** For the body alone: the service that was named, or the store, beside whoever else has it. */
   async reading<T>(body: (reader: CaseReader) => Promise<T>): Promise<T> {
-    const reader = await this.stores.openReader({ path: this.config.dbPath })
-    try {
-      this.terminal.mark(reader.simulated)
-      return await body(reader)
-    } finally {
-      await reader.close()
-    }
+    return await this.lending(await this.openReader(), body)
+  }
+
+  /** For a command that has to say something before it says whether the store is a simulation. It closes the reader. */
+  async openReader(): Promise<CaseReader> {
+    const { url, dbPath } = this.config
+    return url === undefined ? await this.stores.openReader({ path: dbPath }) : await this.connect(url)
   }
 
   /** Opens the store for writing, for the body alone. An interruption ends the body where it waits; then all is put in order. */
@@ -69,11 +110,39 @@ export class Context {
     })
   }
 
+  /**
+   * For the body alone: the service that was named; else the store, when nobody has it; else the service that has it.
+   * What a service does by itself (running cases, looking after packs) needs no settings.
+   */
+  async acting<T>(settings: CoreConfig, body: (verbs: CaseVerbs, isServed: boolean) => Promise<T>): Promise<T> {
+    const { url } = this.config
+    if (url !== undefined) return await this.lending(await this.connect(url), (verbs) => body(verbs, true))
+    try {
+      return await this.writing(settings, (core) => body(core, false))
+    } catch (error) {
+      if (!isCoreError(error, 'CC_ERR_LOCKED') || typeof error.facts.url !== 'string') throw error
+      return await this.lending(await this.connectHolder(error.facts.url), (verbs) => body(verbs, true))
+    }
+  }
+
   /** The same for a store that must be there already: a word about a case must not make an empty store. */
-  async changing<T>(settings: CoreConfig, body: (core: Core) => Promise<T>): Promise<T> {
-    const { dbPath } = this.config
-    if (!existsSync(dbPath)) throw new CoreError('CC_ERR_NO_STORE', { location: dbPath })
-    return await this.writing(settings, body)
+  async changing<T>(settings: CoreConfig, body: (verbs: CaseVerbs, isServed: boolean) => Promise<T>): Promise<T> {
+    const { dbPath, url } = this.config
+    if (url === undefined && !existsSync(dbPath)) throw new CoreError('CC_ERR_NO_STORE', { location: dbPath })
+    return await this.acting(settings, body)
+  }
+
+  /** What works on the file itself has nothing to ask of a service. */
+  refuseService(command: string): void {
+    if (this.config.url === undefined) return
+    const problem = `${command} works on a store, not on a service.`
+    throw new CoreError('CC_ERR_USAGE', { problem, help: `${command} --help` })
+  }
+
+  async openKeys(): Promise<KeyFile> {
+    const { apiKeysFile } = this.config
+    if (apiKeysFile === undefined) throw new CoreError('CC_ERR_NO_KEYS_FILE')
+    return await this.services.openKeys(apiKeysFile)
   }
 
   /** Settings of a core that runs cases which are stored: each has its definition with it. */
@@ -101,8 +170,35 @@ export class Context {
   }
 
   /** A command that ends by itself writes a log only of what went wrong, unless somebody asked for more. */
-  private async log(): Promise<CoreConfig> {
+  private async log(): Promise<{ readonly log: Log }> {
+    return await this.openLog('warn')
+  }
+
+  async openLog(level: LogLevel): Promise<{ readonly log: Log }> {
     const { openLog } = await import('../log.ts')
-    return { log: openLog(this.config.logLevel ?? 'warn') }
+    return { log: openLog(this.config.logLevel ?? level) }
+  }
+
+  private async connect(url: string): Promise<CaseVerbs> {
+    return await this.services.connect({ url, apiKey: this.config.apiKey })
+  }
+
+  /** An address may have passed to another program since its holder wrote it down. */
+  private async connectHolder(url: string): Promise<CaseVerbs> {
+    const verbs = await this.connect(url)
+    const reader = await this.stores.openReader({ path: this.config.dbPath })
+    await reader.close()
+    if (verbs.databaseId === reader.databaseId) return verbs
+    await verbs.close()
+    throw new CoreError('CC_ERR_OTHER_STORE', { url, location: reader.location })
+  }
+
+  private async lending<R extends CaseReader, T>(opened: R, body: (opened: R) => Promise<T>): Promise<T> {
+    try {
+      this.terminal.mark(opened.simulated)
+      return await body(opened)
+    } finally {
+      await opened.close()
+    }
   }
 }

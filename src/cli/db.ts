@@ -38,6 +38,7 @@ async function initDb(context: Context, { appRole }: { readonly appRole?: string
     throw new CoreError('CC_ERR_NOT_YET', { what: '--app-role', remedy: 'Leave it out: a SQLite file knows no roles.' })
   }
   const { terminal, config, stores } = context
+  context.refuseService('db init')
   const { created, location } = await stores.initStore(config.dbPath)
   await markStore(context)
   terminal.document({ created, location })
@@ -46,6 +47,7 @@ async function initDb(context: Context, { appRole }: { readonly appRole?: string
 
 async function migrateDb(context: Context): Promise<void> {
   const { terminal, config, stores } = context
+  context.refuseService('db migrate')
   const { applied, location } = await stores.migrateStore(config.dbPath)
   await markStore(context)
   terminal.document({ applied, location })

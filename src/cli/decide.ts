@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import type { Json } from '../domain/json.ts'
+import { decidedJson } from '../engine/as-json.ts'
 import type { Decided, DecisionRequest, TaskView } from '../engine/core.ts'
 import { CoreError } from '../errors.ts'
 import { type Act, example } from './command.ts'
@@ -81,9 +82,10 @@ async function askForWords(
   given: Partial<Record<keyof Words, string | undefined>>,
 ): Promise<Words> {
   const task = await context.reading((reader) => reader.getTask(taskId))
+  const { checkDecider, refuseUnlessOpen } = await import('../engine/deciding.ts')
   refuseUnlessOpen(task)
-  const { checkDecider } = await import('../engine/deciding.ts')
-  checkDecider(task, context.actor, Date.now())
+  // Whom a key stands for, the service knows.
+  if (context.config.apiKey === undefined) checkDecider(task, context.actor, Date.now())
   introduce(context, task)
   using conversation = context.terminal.converse(context.interruption.signal)
   const decision = given.decision ?? (await askForDecision(context, conversation, task))
@@ -93,12 +95,6 @@ async function askForWords(
     ? await ask(conversation, 'File with the changes (a JSON merge patch):')
     : given.changesFile
   return { decision, reason, changesFile }
-}
-
-/** Nobody is asked for words that nobody takes. */
-function refuseUnlessOpen({ taskId, instanceId, status, decision, decidedBy }: TaskView): void {
-  if (status === 'decided') throw new CoreError('CC_ERR_ALREADY_DECIDED', { taskId, decision, decidedBy })
-  if (status === 'withdrawn') throw new CoreError('CC_ERR_WITHDRAWN', { taskId, instanceId })
 }
 
 function introduce({ terminal: { err } }: Context, { tier, because, case: view, allowed }: TaskView): void {
@@ -125,16 +121,8 @@ async function ask(conversation: Conversation, question: string): Promise<string
 
 function show(context: Context, decided: Decided): void {
   const { terminal } = context
-  const { taskId, instanceId, decision, decidedBy, status, repeated, openedTaskId } = decided
-  terminal.document({
-    task_id: taskId,
-    instance_id: instanceId,
-    decision,
-    decided_by: decidedBy,
-    status,
-    repeated,
-    opened_task_id: openedTaskId ?? null,
-  })
+  const { instanceId, decision, decidedBy, status, repeated, openedTaskId } = decided
+  terminal.document(decidedJson(decided))
   const { out } = terminal
   out.line(repeated ? 'Decided before, in the same words: ' : 'Decided: ', `${decision} by ${decidedBy}.`)
   out.line(`Case ${instanceId} is `, { text: status, style: statusStyles[status]! }, '.')

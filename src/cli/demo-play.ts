@@ -1,9 +1,10 @@
+import { progressJson } from '../engine/as-json.ts'
 import type { Task } from '../domain/task.ts'
 import type { CaseView, Core, VerifyReport } from '../engine/core.ts'
 import { caseIdOf } from '../domain/instance.ts'
 import type { Context } from './context.ts'
 import { demoActors, type DemoDecision, type DemoPack, type Expected } from './demo-packs.ts'
-import { progressJson, settled } from './running.ts'
+import { settled } from './running.ts'
 
 /** What became of one sample case. */
 export interface DemoCase {

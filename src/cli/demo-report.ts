@@ -1,4 +1,4 @@
-import { caseJson, type JsonDocument, taskJson, verifyJson } from './as-json.ts'
+import { caseJson, type JsonDocument, taskJson, verifyJson } from '../engine/as-json.ts'
 import { showVerdict } from './audit.ts'
 import type { Context } from './context.ts'
 import type { DemoCase, DemoResult } from './demo-play.ts'

@@ -1,8 +1,10 @@
 import type { Command } from 'commander'
-import { CoreError } from '../errors.ts'
+import type { Core } from '../engine/core.ts'
 import { type Act, example } from './command.ts'
-import type { Context } from './context.ts'
+import type { Context, Service } from './context.ts'
+import type { DemoPack } from './demo-packs.ts'
 import { exits } from './running.ts'
+import { aboutService, serveToTheEnd, showService, withService } from './serve.ts'
 
 const demoDbPath = 'data/demo.db'
 
@@ -10,29 +12,43 @@ export function addDemo(program: Command, act: Act): void {
   const demo = program
     .command('demo')
     .description('run the sample cases on data/demo.db, with scripted answers: no API key is needed')
-    .option('--keep', 'go on serving afterwards (not yet)')
+    .option('--keep', 'go on serving afterwards')
     .action(act(runDemo))
   example(demo, 'demo')
 }
 
 async function runDemo(context: Context, { keep }: { readonly keep?: boolean }): Promise<number> {
-  if (keep) throw new CoreError('CC_ERR_NOT_YET', { what: 'demo --keep', remedy: 'Run: cognitive-core demo' })
+  context.refuseService('demo')
   const { readDemoPacks, scriptedModelOf } = await import('./demo-packs.ts')
-  const { play } = await import('./demo-play.ts')
-  const { demoJson, introduce, showDemo } = await import('./demo-report.ts')
-
-  const here = context.config.isDbPathSet ? context : context.withDbPath(demoDbPath)
   const packs = await readDemoPacks()
   const model = scriptedModelOf(packs)
-  const { workerConcurrency } = context.config
-  const settings = { packs: packs.map(({ pack }) => pack.dir!), model, workerConcurrency }
-  return await here.writing(settings, async (core) => {
-    introduce(here, packs)
-    const result = await play(here, core, packs)
-    context.terminal.mark(core.simulated)
-    context.terminal.document(demoJson(here, result))
-    showDemo(here, result)
-    if (!result.report.valid) return exits.verificationFailed
-    return result.cases.every(({ surprises }) => surprises.length === 0) ? exits.done : exits.failed
+  const here = context.with({ model, ...(context.config.isDbPathSet ? {} : { dbPath: demoDbPath }) })
+  const settings = { ...here.runningSettings, packs: packs.map(({ pack }) => pack.dir!) }
+  if (!keep) return await here.writing(settings, (core) => playDemo(here, core, packs))
+  return await here.interruption.hold(async () => {
+    const { log } = await here.openLog('warn')
+    return await withService(here, log, (service) =>
+      here.writing({ ...settings, log, url: service.url }, (core) => playDemo(here, core, packs, service)),
+    )
   })
+}
+
+async function playDemo(context: Context, core: Core, packs: readonly DemoPack[], service?: Service): Promise<number> {
+  const { play } = await import('./demo-play.ts')
+  const { demoJson, introduce, showDemo } = await import('./demo-report.ts')
+  const { terminal } = context
+  introduce(context, packs)
+  service?.serve(core)
+  const result = await play(context, core, packs)
+  terminal.mark(core.simulated)
+  const about = service && (await aboutService(context, service, core))
+  terminal.document({ ...demoJson(context, result), ...(about && { service: about }) })
+  showDemo(context, result)
+  if (service && about) {
+    terminal.out.line()
+    showService(context, core, about)
+    await serveToTheEnd(context, service, core)
+  }
+  if (!result.report.valid) return exits.verificationFailed
+  return result.cases.every(({ surprises }) => surprises.length === 0) ? exits.done : exits.failed
 }

@@ -11,20 +11,7 @@ interface Announced {
   readonly remedy: string
 }
 
-const serving: readonly Announced[] = [
-  {
-    command: 'serve',
-    description: 'run the service: API, workers, page',
-    options: [
-      ['--port <port>', 'where the API listens'],
-      ['--host <host>', 'on which address'],
-      ['--pack <dir...>', 'folders of packs, in place of CC_PACKS'],
-      ['--workers <n>', 'cases in flight at a time; 0: the API alone'],
-      ['--override-limits <reason>', 'start although a limit says no'],
-    ],
-    example: 'serve --pack packs/travel-claims',
-    remedy: 'Run cases in this process: cognitive-core submit … --wait',
-  },
+const working: readonly Announced[] = [
   {
     command: 'worker',
     description: 'run workers alone (PostgreSQL)',
@@ -33,7 +20,7 @@ const serving: readonly Announced[] = [
       ['--pack <dir...>', 'folders of packs, in place of CC_PACKS'],
     ],
     example: 'worker --concurrency 8',
-    remedy: 'Run cases in this process: cognitive-core submit … --wait',
+    remedy: 'Run the service, which has workers of its own: cognitive-core serve',
   },
   {
     command: 'doctor',
@@ -53,33 +40,7 @@ const packs: readonly Announced[] = [
   },
 ]
 
-const noKeys = 'There is nothing to manage yet: --as names who acts, and is recorded as unverified.'
-
-const keys: readonly Announced[] = [
-  {
-    command: 'add <name>',
-    description: 'make a key',
-    options: [['--role <role>', 'submitter, reviewer, auditor or operator']],
-    example: 'keys add ann --role reviewer',
-    remedy: noKeys,
-  },
-  { command: 'list', description: 'list the keys, without their secrets', example: 'keys list', remedy: noKeys },
-  { command: 'revoke <name>', description: 'end a key', example: 'keys revoke ann', remedy: noKeys },
-]
-
 const moving: readonly Announced[] = [
-  {
-    command: 'backup <file>',
-    description: 'copy a live SQLite store consistently',
-    example: 'backup backup.db',
-    remedy: 'Copy the file with its -wal beside it while no command runs.',
-  },
-  {
-    command: 'restore <file>',
-    description: 'put a backup in place, under a new epoch',
-    example: 'restore backup.db',
-    remedy: 'Point CC_DB_PATH at the copy.',
-  },
   {
     command: 'graduate',
     description: 'move the store to PostgreSQL; without --yes it prints the plan and changes nothing',
@@ -113,14 +74,17 @@ const provisioning: readonly Announced[] = [
   },
 ]
 
-export function addServing(program: Command, act: Act): void {
-  addAll(program, serving, act)
+/** What runs cases elsewhere, and what says how far this place goes. */
+export function addWorking(program: Command, act: Act): void {
+  addAll(program, working, act)
 }
 
-/** Commands that look after packs, keys and the store itself. */
-export function addKeeping(program: Command, act: Act): void {
+export function addProving(program: Command, act: Act): void {
   addAll(program.command('pack').description('look after packs'), packs, act)
-  addAll(program.command('keys').description('look after the keys of the API'), keys, act)
+}
+
+/** Leaving the file for another database. */
+export function addMoving(program: Command, act: Act): void {
   addAll(program, moving, act)
   addAll(program.command('provision').description('prepare a database elsewhere'), provisioning, act)
 }

@@ -3,20 +3,22 @@ import { join } from 'node:path'
 import { userInfo } from 'node:os'
 import { Command } from 'commander'
 import { type Environment, readConfig } from '../config.ts'
-import { CoreError } from '../errors.ts'
 import { addAudit } from './audit.ts'
+import { addBackup } from './backup.ts'
 import { addCases } from './cases.ts'
 import { addCaseVerbs } from './case-verbs.ts'
 import { type Act, type Action, example, nameOf } from './command.ts'
-import { Context, type Stores } from './context.ts'
+import { Context, type Services, type Stores } from './context.ts'
 import { addDb } from './db.ts'
 import { addDecide } from './decide.ts'
 import { addDemo } from './demo.ts'
 import { reportFailure } from './failure.ts'
 import { helpLook } from './help.ts'
 import type { Interruption } from './interruption.ts'
-import { addKeeping, addServing } from './not-yet.ts'
+import { addKeys } from './keys.ts'
+import { addMoving, addProving, addWorking } from './not-yet.ts'
 import { addRun } from './run.ts'
+import { addServe } from './serve.ts'
 import { addSubmit } from './submit.ts'
 import { addTasks } from './tasks.ts'
 import { type Streams, Terminal } from './terminal.ts'
@@ -26,17 +28,21 @@ export interface Outside {
   readonly env: Environment
   readonly streams: Streams
   readonly stores: Stores
+  readonly services: Services
   /** Called when a signal arrives and nothing has to be put in order. */
   readonly interruption: (announce: () => void) => Interruption
 }
 
-/** Options of every command. */
+/** Options of every command, and those of some that stand for a setting. */
 interface CommonOptions {
   readonly db?: string
   readonly as?: string
   readonly url?: string
   readonly apiKey?: string
   readonly pack?: readonly string[]
+  readonly workers?: string
+  readonly host?: string
+  readonly port?: string
 }
 
 /** Runs one command line and returns its exit code; the table of codes stands in docs/cli.md. */
@@ -91,8 +97,8 @@ function buildProgram(terminal: Terminal, act: Act): Command {
     .option('--json', 'answer as one JSON document; progress as JSON lines on standard error')
     .option('--db <path>', 'the SQLite file of the store, in place of CC_DB_PATH')
     .option('--as <name>', 'who acts; recorded as unverified:NAME')
-    .option('--url <url>', 'a service to talk to (not yet)')
-    .option('--api-key <key>', 'the key for that service (not yet)')
+    .option('--url <url>', 'the service to talk to, in place of a store')
+    .option('--api-key <key>', 'the key to show there, in place of CC_API_KEY')
     .configureHelp(helpLook)
     .configureOutput({
       writeOut: (text) => terminal.text(text),
@@ -115,10 +121,14 @@ function buildProgram(terminal: Terminal, act: Act): Command {
   program.commandsGroup('Record and store:')
   addAudit(program, act)
   addDb(program, act)
-  addKeeping(program, act)
+  addBackup(program, act)
+  addMoving(program, act)
   program.commandsGroup('Running:')
   addDemo(program, act)
-  addServing(program, act)
+  addServe(program, act)
+  addKeys(program, act)
+  addWorking(program, act)
+  addProving(program, act)
   program.helpCommand('help [command]', 'show help for a command')
   example(program, 'demo', 'tasks --help')
   return program
@@ -128,17 +138,12 @@ function contextOf(
   command: Command,
   terminal: Terminal,
   interruption: Interruption,
-  { env, stores }: Outside,
+  { env, stores, services }: Outside,
 ): Context {
-  const { db, as, url, apiKey, pack } = command.optsWithGlobals<CommonOptions>()
-  if (url !== undefined || apiKey !== undefined) {
-    throw new CoreError('CC_ERR_NOT_YET', {
-      what: url === undefined ? '--api-key' : '--url',
-      remedy: 'Name the file of the store with --db or CC_DB_PATH.',
-    })
-  }
-  const config = readConfig(env, { db, packs: pack })
-  return new Context({ terminal, config, actor: actorNamed(as || userName(env)), stores, interruption })
+  const { db, as, pack, ...flags } = command.optsWithGlobals<CommonOptions>()
+  const config = readConfig(env, { db, packs: pack, ...flags })
+  const actor = actorNamed(as || userName(env))
+  return new Context({ terminal, config, actor, stores, services, interruption })
 }
 
 function userName(env: Environment): string {

@@ -1,4 +1,5 @@
-import type { CaseView, Core, Progress } from '../engine/core.ts'
+import { progressJson } from '../engine/as-json.ts'
+import type { CaseVerbs, CaseView, Progress } from '../engine/core.ts'
 import { isCoreError } from '../errors.ts'
 import type { Context } from './context.ts'
 import { dim } from './lines.ts'
@@ -15,7 +16,7 @@ export function exitOf({ status }: Pick<CaseView, 'status'>): number {
 /** Waits for a case that this process runs, until it has ended or is held, or somebody interrupts. */
 export async function settled(
   context: Context,
-  core: Core,
+  core: CaseVerbs,
   instanceId: string,
   options: { readonly timeoutMs?: number | undefined } = {},
 ): Promise<CaseView> {
@@ -33,19 +34,21 @@ export async function settled(
 /**
  * Tells on standard error what happens to these cases, as it happens, each under its label. Returns what ends it.
  */
-export function follow(context: Context, core: Core, labels: ReadonlyMap<string, string>): () => void {
-  const { terminal } = context
-  return core.onProgress((progress) => {
-    const label = labels.get(progress.instanceId)
-    if (label === undefined) return
+export function follow(
+  { terminal }: Context,
+  core: CaseVerbs,
+  labels: ReadonlyMap<string, string>,
+  options: { readonly isNew?: boolean } = {},
+): () => void {
+  const tell = (label: string) => (progress: Progress) => {
     terminal.progress(progressJson(progress))
     const { step, event, detail } = progress
     terminal.err.line(dim([label, event, step, detail].filter(Boolean).join('  ')))
-  })
-}
-
-export function progressJson({ instanceId, step, event, detail }: Progress): object {
-  return { event, instance_id: instanceId, step: step ?? null, detail: detail ?? null }
+  }
+  const ends = [...labels].map(([instanceId, label]) => core.follow(instanceId, tell(label), options))
+  return () => {
+    for (const end of ends) end()
+  }
 }
 
 /** Where a person goes on with a case that waits for one. */

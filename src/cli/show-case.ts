@@ -2,7 +2,7 @@ import type { AuditEvent } from '../domain/audit.ts'
 import { isJsonObject, type Json } from '../domain/json.ts'
 import { endOfWorkflow } from '../domain/workflow.ts'
 import type { CaseView, StepView } from '../engine/core.ts'
-import { readEnvelope } from './as-json.ts'
+import { readEnvelope } from '../engine/as-json.ts'
 import { dim, type Lines, strong, type Style } from './lines.ts'
 import { duration, localTime } from './times.ts'
 

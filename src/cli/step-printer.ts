@@ -1,6 +1,6 @@
-import type { CaseReader, Core, Progress, StepView } from '../engine/core.ts'
+import { progressJson } from '../engine/as-json.ts'
+import type { CaseVerbs, Progress, StepView } from '../engine/core.ts'
 import { dim } from './lines.ts'
-import { progressJson } from './running.ts'
 import { showRoute, stepInWords } from './show-case.ts'
 import { padTo } from './text.ts'
 import type { Terminal } from './terminal.ts'
@@ -8,7 +8,7 @@ import type { Terminal } from './terminal.ts'
 /** Prints the steps of one case as they are recorded. */
 export class StepPrinter {
   private readonly terminal: Terminal
-  private readonly core: Pick<CaseReader, 'getSteps'>
+  private readonly core: Pick<CaseVerbs, 'getSteps'>
   private readonly instanceId: string
   private readonly nameWidth: number
   private readonly unsubscribe: () => void
@@ -18,14 +18,14 @@ export class StepPrinter {
 
   constructor(
     terminal: Terminal,
-    core: Core,
+    core: Pick<CaseVerbs, 'follow' | 'getSteps'>,
     { instanceId, nameWidth }: { readonly instanceId: string; readonly nameWidth: number },
   ) {
     this.terminal = terminal
     this.core = core
     this.instanceId = instanceId
     this.nameWidth = nameWidth
-    this.unsubscribe = core.onProgress((progress) => this.take(progress))
+    this.unsubscribe = core.follow(instanceId, (progress) => this.take(progress))
     // What happened before anybody listened is caught up with.
     this.reading = this.readNews()
     // As below: whoever finishes hears of a failure.
@@ -40,7 +40,6 @@ export class StepPrinter {
   }
 
   private take(progress: Progress): void {
-    if (progress.instanceId !== this.instanceId) return
     this.terminal.progress(progressJson(progress))
     if (progress.event === 'step.retried') {
       const why = progress.detail ? `: ${progress.detail}` : ''

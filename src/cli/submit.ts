@@ -1,8 +1,8 @@
 import type { Command } from 'commander'
 import type { JsonObject } from '../domain/json.ts'
-import type { CaseView, Core, Submitted } from '../engine/core.ts'
+import type { CaseVerbs, CaseView, Submitted } from '../engine/core.ts'
 import { type CoreError, isCoreError } from '../errors.ts'
-import { caseJson, type JsonDocument, listJson } from './as-json.ts'
+import { caseJson, type JsonDocument, listJson } from '../engine/as-json.ts'
 import { sayNobodyRuns } from './case-verbs.ts'
 import { type Act, example, waitLimit } from './command.ts'
 import type { Context } from './context.ts'
@@ -35,7 +35,7 @@ export function addSubmit(program: Command, act: Act): void {
     .requiredOption('--input <file>', 'the case as JSON; - reads it from standard input')
     .option('--key <key>', 'the same key again gives the same case; a list gets KEY-1, KEY-2, …')
     .option('--pack <dir...>', 'folders of packs, in place of CC_PACKS')
-    .option('--wait', 'run it here, until it has ended or is held')
+    .option('--wait', 'until it has ended or is held; without a service it runs here')
     .addOption(waitLimit())
     .action(act(submitCases))
   example(
@@ -46,7 +46,7 @@ export function addSubmit(program: Command, act: Act): void {
 
 async function submitCases(context: Context, workflow: string, options: SubmitOptions): Promise<number> {
   const { inputs, isList } = await readCases(options.input, context.terminal.stdin)
-  return await context.writing(context.submittingSettings, async (core) => {
+  return await context.acting(context.submittingSettings, async (core, isServed) => {
     const items: Item[] = []
     for (const [index, input] of inputs.entries()) {
       const key = isList && options.key !== undefined ? `${options.key}-${index + 1}` : options.key
@@ -57,7 +57,8 @@ async function submitCases(context: Context, workflow: string, options: SubmitOp
     }
     const ended = options.wait ? await runAll(context, core, items, options.timeout) : items
     answer(context, ended, isList)
-    if (!options.wait && ended.some((item) => item.submitted?.status === 'running')) sayNobodyRuns(context)
+    const isLeft = !options.wait && ended.some((item) => item.submitted?.status === 'running')
+    if (isLeft && !isServed) sayNobodyRuns(context)
     return Math.max(...ended.map(exitOfItem))
   })
 }
@@ -69,7 +70,7 @@ interface OneCase {
   readonly key: string | undefined
 }
 
-async function submitOne(context: Context, core: Core, { key, ...request }: OneCase): Promise<Item> {
+async function submitOne(context: Context, core: CaseVerbs, { key, ...request }: OneCase): Promise<Item> {
   context.refuseIfInterrupted()
   try {
     const submitted = await core.submit({ ...request, actor: context.actor, ...(key !== undefined && { key }) })
@@ -83,11 +84,11 @@ async function submitOne(context: Context, core: Core, { key, ...request }: OneC
 /** Runs what was stored, all of it at once as far as workers allow; one time limit holds for all. */
 async function runAll(
   context: Context,
-  core: Core,
+  core: CaseVerbs,
   items: readonly Item[],
   timeoutMs: number | undefined,
 ): Promise<readonly Item[]> {
-  const unfollow = follow(context, core, labelsOf(items))
+  const unfollow = follow(context, core, labelsOf(items), { isNew: true })
   core.start()
   const ended = await Promise.all(items.map((item) => runItem(context, core, item, timeoutMs)))
   unfollow()
@@ -101,12 +102,12 @@ const patienceMs = 1000
 /** A single case needs no name beside what happens to it. */
 function labelsOf(items: readonly Item[]): ReadonlyMap<string, string> {
   const stored = items.flatMap(({ submitted, key }, index) =>
-    submitted ? [[submitted.instanceId, key ?? String(index + 1)] as const] : [],
+    submitted?.status === 'running' ? [[submitted.instanceId, key ?? String(index + 1)] as const] : [],
   )
   return new Map(stored.length === 1 ? stored.map(([instanceId]) => [instanceId, '']) : stored)
 }
 
-async function runItem(context: Context, core: Core, item: Item, timeoutMs: number | undefined): Promise<Item> {
+async function runItem(context: Context, core: CaseVerbs, item: Item, timeoutMs: number | undefined): Promise<Item> {
   if (!item.submitted) return item
   const { instanceId } = item.submitted
   try {

@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander'
 import type { Task } from '../domain/task.ts'
-import { briefJson, pageJson, taskJson } from './as-json.ts'
+import { briefJson, pageJson, taskJson } from '../engine/as-json.ts'
 import { type Act, count, example } from './command.ts'
 import type { Context } from './context.ts'
 import { dim } from './lines.ts'

@@ -11,6 +11,11 @@ export function newId(nowMs: number): string {
   return `${time.slice(0, 8)}-${time.slice(8)}-7${random.slice(0, 3)}-${variant}${random.slice(4, 7)}-${random.slice(8)}`
 }
 
+/** Whether a text from outside can be an id of ours at all. */
+export function isId(text: string): boolean {
+  return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text)
+}
+
 /** Random bytes as lower-case hex: claim tokens (16 bytes) and payload salts (16 bytes). */
 export function randomHex(bytes: number): string {
   if (taken + bytes > drawn.length) {

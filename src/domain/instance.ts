@@ -6,7 +6,8 @@ export const instanceStatuses = ['running', 'suspended', 'completed', 'failed', 
 export type InstanceStatus = (typeof instanceStatuses)[number]
 
 /** A running instance's place in the queue: waiting for a worker, with one, or waiting for a time (a retry). */
-export type WorkState = 'ready' | 'claimed' | 'sleeping'
+export const workStates = ['ready', 'claimed', 'sleeping'] as const
+export type WorkState = (typeof workStates)[number]
 
 /** One run of a workflow on a case. Content (input, outcome) stands in `payloads`; the instance refers to it. */
 export interface Instance {

@@ -1,11 +1,13 @@
 import type { Clock } from '../clock.ts'
 import type { AuditEvent } from '../domain/audit.ts'
+import { isId } from '../domain/identity.ts'
 import type { JsonObject } from '../domain/json.ts'
 import type { Task } from '../domain/task.ts'
 import { CoreError } from '../errors.ts'
 import { readEvents } from '../storage/audit.ts'
 import type { Backend } from '../storage/backend.ts'
 import { listInstances } from '../storage/instances.ts'
+import type { Meta } from '../storage/meta.ts'
 import { listTasks } from '../storage/tasks.ts'
 import { viewCase, viewInstance, viewSteps, viewTask } from './case-views.ts'
 import type { CaseFilter, CaseReader, CaseView, Page, StepView, TaskFilter, TaskView, VerifyReport } from './core.ts'
@@ -18,13 +20,15 @@ const maxLimit = 500
 
 /** Everything that can be asked of a store without writing to it. Each answer comes from one snapshot. */
 export class StoreReader implements CaseReader {
-  protected readonly backend: Backend
+  protected readonly store: Backend
   protected readonly clock: Clock
+  readonly databaseId: string
   protected isSimulated: boolean | undefined
 
-  constructor(backend: Backend, clock: Clock, simulated: boolean | undefined) {
-    this.backend = backend
+  constructor(backend: Backend, clock: Clock, { databaseId, simulated }: Meta) {
+    this.store = backend
     this.clock = clock
+    this.databaseId = databaseId
     this.isSimulated = simulated
   }
 
@@ -33,18 +37,18 @@ export class StoreReader implements CaseReader {
   }
 
   get location(): string {
-    return this.backend.location
+    return this.store.location
   }
 
   getCase(instanceId: string): Promise<CaseView> {
-    return this.backend.read((reader) => viewCase(reader, instanceId))
+    return this.store.read((reader) => viewCase(reader, instanceId))
   }
 
-  async listCases({ status, workflow, limit, cursor }: CaseFilter = {}): Promise<Page<CaseView>> {
+  async listCases({ status, workflow, submittedBy, limit, cursor }: CaseFilter = {}): Promise<Page<CaseView>> {
     const size = pageSize(limit)
-    if (cursor !== undefined && !isId.test(cursor)) refuseCursor()
-    return await this.backend.read(async (reader) => {
-      const found = await listInstances(reader, { status, workflow, before: cursor, limit: size + 1 })
+    if (cursor !== undefined && !isId(cursor)) refuseCursor()
+    return await this.store.read(async (reader) => {
+      const found = await listInstances(reader, { status, workflow, submittedBy, before: cursor, limit: size + 1 })
       const items: CaseView[] = []
       for (const instance of found.slice(0, size)) items.push(await viewInstance(reader, instance))
       return { items, nextCursor: found.length > size ? items.at(-1)!.instanceId : undefined }
@@ -52,23 +56,23 @@ export class StoreReader implements CaseReader {
   }
 
   getSteps(instanceId: string): Promise<readonly StepView[]> {
-    return this.backend.read((reader) => viewSteps(reader, instanceId))
+    return this.store.read((reader) => viewSteps(reader, instanceId))
   }
 
-  getAudit(instanceId: string): Promise<readonly AuditEvent[]> {
-    return this.backend.read(async (reader) => {
+  getAudit(instanceId: string, { after = 0 }: { after?: number } = {}): Promise<readonly AuditEvent[]> {
+    return this.store.read(async (reader) => {
       await requireInstance(reader, instanceId)
-      return await readEvents(reader, instanceId)
+      return await readEvents(reader, instanceId, after)
     })
   }
 
   getTask(taskId: string): Promise<TaskView> {
-    return this.backend.read((reader) => viewTask(reader, taskId))
+    return this.store.read((reader) => viewTask(reader, taskId))
   }
 
   async listTasks({ queue, status = 'open', limit, cursor }: TaskFilter = {}): Promise<Page<Task>> {
     const size = pageSize(limit)
-    return await this.backend.read(async (reader) => {
+    return await this.store.read(async (reader) => {
       const found = await listTasks(reader, { queue, status, after: readCursor(cursor), limit: size + 1 })
       const items = found.slice(0, size)
       return { items, nextCursor: found.length > size ? writeCursor(items.at(-1)!) : undefined }
@@ -76,15 +80,15 @@ export class StoreReader implements CaseReader {
   }
 
   verify(options: VerifyOptions = {}): Promise<VerifyReport> {
-    return verifyStore(this.backend, options)
+    return verifyStore(this.store, options)
   }
 
   exportCase(instanceId: string): Promise<JsonObject> {
-    return this.backend.read((reader) => exportCase(reader, instanceId, this.clock.nowMs()))
+    return this.store.read((reader) => exportCase(reader, instanceId, this.clock.nowMs()))
   }
 
   close(): Promise<void> {
-    return this.backend.close()
+    return this.store.close()
   }
 }
 
@@ -92,8 +96,6 @@ function pageSize(limit: number = defaultLimit): number {
   if (Number.isInteger(limit) && limit >= 1 && limit <= maxLimit) return limit
   throw new CoreError('CC_ERR_INPUT', { what: 'limit', why: `it must be a whole number from 1 to ${maxLimit}` })
 }
-
-const isId = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 function refuseCursor(): never {
   throw new CoreError('CC_ERR_INPUT', { what: 'cursor', why: 'no list gave it' })

@@ -94,8 +94,12 @@ export async function requireTask(reader: Reader, taskId: string): Promise<Task>
 export async function viewTask(reader: Reader, taskId: string): Promise<TaskView> {
   const task = await requireTask(reader, taskId)
   const instance = await requireInstance(reader, task.instanceId)
+  const said = await readContent(reader, task.instanceId, task.decisionPayloadId)
+  const { reason, changes } = (said ?? {}) as { readonly reason?: string; readonly changes?: Json }
   return {
     ...task,
+    reason,
+    changes,
     allowed: task.status === 'open' ? allowedDecisions[task.tier] : [],
     case: await viewInstance(reader, instance),
     input: await readContent(reader, task.instanceId, instance.inputPayloadId),

@@ -7,7 +7,7 @@ import { CoreError, isCoreError } from '../errors.ts'
 import { readAuditHash } from '../storage/audit.ts'
 import type { Transaction } from '../storage/backend.ts'
 import { readInstance } from '../storage/instances.ts'
-import { readMeta, settleSimulated } from '../storage/meta.ts'
+import { type Meta, readMeta, settleSimulated } from '../storage/meta.ts'
 import { claimTask } from '../storage/tasks.ts'
 import { checkActor } from './actor.ts'
 import { StoreReader } from './case-reader.ts'
@@ -20,6 +20,7 @@ import {
   findDecision,
   findOpened,
   recordDecision,
+  refuseUnlessOpen,
   refuseSubmitter,
   takeDecision,
 } from './deciding.ts'
@@ -32,8 +33,9 @@ import { Sweeper } from './sweeper.ts'
 import { waitUntilRest } from './waiting.ts'
 import { Worker } from './worker.ts'
 
-/** How long a claimed task is kept for its reviewer. */
+/** How long a claimed task is kept for its reviewer unless they say otherwise, and at most. */
 const taskClaimMs = 900_000
+const maxTaskClaimMs = 86_400_000
 
 const defaultPatienceMs = 30_000
 
@@ -45,6 +47,7 @@ export class Coordinator extends StoreReader implements Core {
   private readonly worker: Worker
   private readonly sweeper: Sweeper
   private draining: Promise<void> | undefined
+  private readonly losing = new AbortController()
   /** Ends the waiting of those whose cases will not come to rest here. */
   private readonly closing = new AbortController()
 
@@ -52,11 +55,11 @@ export class Coordinator extends StoreReader implements Core {
     readonly engine: Engine
     readonly packs: readonly Pack[]
     readonly concurrency: number
-    readonly simulated: boolean | undefined
+    readonly meta: Meta
     readonly listeners: Set<(progress: Progress) => void>
   }) {
     const { engine, concurrency } = parts
-    super(engine.backend, engine.clock, parts.simulated)
+    super(engine.backend, engine.clock, parts.meta)
     this.engine = engine
     this.packs = parts.packs
     this.listeners = parts.listeners
@@ -64,7 +67,9 @@ export class Coordinator extends StoreReader implements Core {
     this.sweeper = new Sweeper(engine)
     const { signal } = engine.leaving
     signal.addEventListener('abort', () => {
-      if (isCoreError(signal.reason)) this.closing.abort(signal.reason)
+      if (!isCoreError(signal.reason)) return
+      this.closing.abort(signal.reason)
+      this.losing.abort(signal.reason)
     })
   }
 
@@ -73,7 +78,7 @@ export class Coordinator extends StoreReader implements Core {
     const newCase = takeCase(request, this.clock.nowMs())
     // A key that was seen answers even when its workflow is not loaded any more.
     const seen =
-      request.key === undefined ? undefined : await this.backend.read((reader) => findSubmission(reader, newCase))
+      request.key === undefined ? undefined : await this.store.read((reader) => findSubmission(reader, newCase))
     if (seen) return seen
     const pinned = findDefinition(this.packs, request.workflow, request.domain)
     refuseUnrunnable(this.engine, pinned.definition)
@@ -86,20 +91,33 @@ export class Coordinator extends StoreReader implements Core {
       await insertCase(tx, newCase, pinned, await this.settle(tx))
       return { instanceId, status: 'running', seen: false }
     })
-    this.isSimulated ??= (await this.backend.read(readMeta)).simulated
-    if (!submitted.seen) this.engine.wake.emit('work')
+    this.isSimulated ??= (await this.store.read(readMeta)).simulated
+    if (!submitted.seen) {
+      this.engine.wake.emit('work')
+      this.announce(submitted.instanceId, 'case.submitted')
+    }
     return submitted
   }
 
-  async claimTask({ taskId, actor }: { taskId: string; actor: string }): Promise<Task> {
+  async claimTask({
+    taskId,
+    actor,
+    forMs = taskClaimMs,
+  }: {
+    taskId: string
+    actor: string
+    forMs?: number
+  }): Promise<Task> {
     checkActor(actor)
+    if (!Number.isInteger(forMs) || forMs < 1 || forMs > maxTaskClaimMs) {
+      throw new CoreError('CC_ERR_INPUT', { what: 'time of a claim', why: 'it must be at most a day' })
+    }
     const nowMs = this.clock.nowMs()
-    const untilMs = nowMs + taskClaimMs
-    return await this.write(async (tx) => {
+    const untilMs = nowMs + forMs
+    const claimed = await this.write(async (tx) => {
       const task = await requireTask(tx, taskId)
-      const { instanceId, decision, decidedBy, tier } = task
-      if (task.status === 'withdrawn') throw new CoreError('CC_ERR_WITHDRAWN', { taskId, instanceId })
-      if (task.status === 'decided') throw new CoreError('CC_ERR_ALREADY_DECIDED', { taskId, decision, decidedBy })
+      const { instanceId, tier } = task
+      refuseUnlessOpen(task)
       checkDecider(task, actor, nowMs)
       await refuseSubmitter(tx, task, actor)
       if (task.claimedBy === actor && task.claimedUntilMs === untilMs) return task
@@ -115,6 +133,8 @@ export class Coordinator extends StoreReader implements Core {
       await recordOnInstance(tx, instance, [claimed], { atMs: nowMs })
       return { ...task, claimedBy: actor, claimedUntilMs: untilMs }
     })
+    this.announce(claimed.instanceId, 'task.claimed')
+    return claimed
   }
 
   async decide(request: DecisionRequest): Promise<Decided> {
@@ -191,6 +211,28 @@ export class Coordinator extends StoreReader implements Core {
     return () => void this.listeners.delete(listener)
   }
 
+  get backend(): string {
+    return this.store.dialect.name
+  }
+
+  get lost(): AbortSignal {
+    return this.losing.signal
+  }
+
+  async ping(): Promise<void> {
+    await this.store.read(readMeta)
+  }
+
+  follow(instanceId: string, listener: (progress: Progress) => void): () => void {
+    return this.onProgress((progress) => {
+      if (progress.instanceId === instanceId) listener(progress)
+    })
+  }
+
+  onChange(listener: (instanceId: string) => void): () => void {
+    return this.engine.wake.on('instance', listener)
+  }
+
   listWorkflows() {
     return this.packs.flatMap((pack) =>
       pack.definitions.map(({ hash, definition: { workflow, domain } }) => ({
@@ -220,7 +262,7 @@ export class Coordinator extends StoreReader implements Core {
 
   /** Read before the write, since a write waits for nothing but its own statements. */
   private async definitionOf(taskId: string): Promise<Definition> {
-    const hash = await this.backend.read(async (reader) => {
+    const hash = await this.store.read(async (reader) => {
       const { instanceId } = await requireTask(reader, taskId)
       return (await requireInstance(reader, instanceId)).definitionHash
     })
@@ -228,7 +270,7 @@ export class Coordinator extends StoreReader implements Core {
   }
 
   private write<T>(body: (tx: Transaction, isAgain: boolean) => Promise<T>): Promise<T> {
-    return writeSurely(this.backend, body)
+    return writeSurely(this.store, body)
   }
 
   /** Whether the store is a simulation; its first case settles that for good. */

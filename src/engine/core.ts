@@ -79,6 +79,9 @@ export interface StepView {
 /** A task with all that a reviewer needs to decide it. */
 export interface TaskView extends Task {
   readonly allowed: readonly Decision[]
+  /** The words of its decision; unset while it is open, or erased. */
+  readonly reason: string | undefined
+  readonly changes: Json | undefined
   readonly case: CaseView
   readonly input: Json | undefined
   readonly steps: readonly StepView[]
@@ -113,6 +116,8 @@ export interface Page<T> {
 export interface CaseFilter {
   readonly status?: InstanceStatus
   readonly workflow?: string
+  /** Only cases of this submitter. */
+  readonly submittedBy?: string
   readonly limit?: number
   readonly cursor?: string
 }
@@ -137,7 +142,7 @@ export interface CoreConfig {
   /** Types of step beside the built-in ones, which they may not replace. */
   readonly primitives?: readonly Primitive[]
   /**
-   * Instances in flight at a time, from 1; 4 unless said. A program that embeds the engine may set more than a service on
+   * Instances in flight at a time; 4 unless said, and 0 for a process that leaves running cases to others. A program that embeds the engine may set more than a service on
    * SQLite takes: what its steps cost is its own affair.
    */
   readonly workerConcurrency?: number
@@ -149,12 +154,16 @@ export interface CoreConfig {
 
 /** What can be asked of a store without writing to it: works beside a running service. */
 export interface CaseReader {
+  /** Unset until the store's first case settles it. */
   readonly simulated: boolean | undefined
   readonly location: string
+  /** Which store this is; stays the same when it is moved or restored. */
+  readonly databaseId: string
   getCase(instanceId: string): Promise<CaseView>
   listCases(filter?: CaseFilter): Promise<Page<CaseView>>
   getSteps(instanceId: string): Promise<readonly StepView[]>
-  getAudit(instanceId: string): Promise<readonly AuditEvent[]>
+  /** The chain of a case; with `after`, only events with a higher sequence number. */
+  getAudit(instanceId: string, options?: { readonly after?: number }): Promise<readonly AuditEvent[]>
   getTask(taskId: string): Promise<TaskView>
   listTasks(filter?: TaskFilter): Promise<Page<Task>>
   verify(options?: { instanceId?: string; onProgress?: (done: VerifyProgress) => void }): Promise<VerifyReport>
@@ -184,21 +193,32 @@ export interface VerifyReport {
   readonly cannotShow: readonly string[]
 }
 
+/** What can be wrong with a record. */
+export const findingKinds = [
+  'changed',
+  'missing',
+  'reordered',
+  'inserted',
+  'payload_differs',
+  'checkpoint_differs',
+  'head_differs',
+] as const
+
 export interface VerifyFinding {
   readonly instanceId: string
   /** Sequence number of the first bad event; unset where no event is concerned. */
   readonly seq: number | undefined
-  readonly what:
-    'changed' | 'missing' | 'reordered' | 'inserted' | 'payload_differs' | 'checkpoint_differs' | 'head_differs'
+  readonly what: (typeof findingKinds)[number]
   /** Table and column, where one is to blame. */
   readonly where: string
   readonly detail: string
 }
 
-/** The verbs: a store opened for writing, with workers if started. What `openCore` returns. */
-export interface Core extends CaseReader {
+/** What people and programs do with cases, in this process or through a service that has the store. */
+export interface CaseVerbs extends CaseReader {
   submit(request: SubmitRequest): Promise<Submitted>
-  claimTask(request: { taskId: string; actor: string }): Promise<Task>
+  /** Keeps a task for one person: for 15 minutes unless `forMs` says otherwise, at most a day. */
+  claimTask(request: { taskId: string; actor: string; forMs?: number }): Promise<Task>
   decide(request: DecisionRequest): Promise<Decided>
   cancel(request: { instanceId: string; actor: string; reason: string }): Promise<CaseView>
   retry(request: { instanceId: string; actor: string }): Promise<CaseView>
@@ -206,15 +226,33 @@ export interface Core extends CaseReader {
   erase(request: { instanceId: string; payloadId: string; actor: string; reason: string }): Promise<void>
   /** Resolves when the instance has ended or is held; with `timeoutMs`, refuses with CC_ERR_TIMED_OUT after it. */
   waitFor(instanceId: string, options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<CaseView>
-  /** Called after every commit that changed an instance. Returns a function that ends the subscription. */
-  onProgress(listener: (progress: Progress) => void): () => void
-  /** Starts claiming. */
+  /**
+   * Calls the listener for everything that happens to one case from now on. Where others run it, `isNew` says that it was
+   * just submitted, so that nothing is missed. Returns a function that ends it.
+   */
+  follow(instanceId: string, listener: (progress: Progress) => void, options?: { readonly isNew?: boolean }): () => void
+  /** Starts claiming; a service has begun already. */
   start(): void
   /**
    * Stops claiming, lets running steps finish and be recorded, gives the rest back. Steps that take longer than
-   * `patienceMs` (30,000 unless said) are ended without a record and run again at the next start.
+   * `patienceMs` (30,000 unless said) are ended without a record and run again at the next start. Of a service's cases
+   * this lets go.
    */
   drain(options?: { patienceMs?: number }): Promise<void>
+}
+
+/** A store opened for writing, with workers if started. What `openCore` returns. */
+export interface Core extends CaseVerbs {
+  /** `sqlite` or `postgres`. */
+  readonly backend: string
+  /** Aborted, with the refusal as its reason, once this process may not write the store any more. */
+  readonly lost: AbortSignal
+  /** Reads a row: rejects when the store cannot be read. */
+  ping(): Promise<void>
+  /** Called after every commit that changed an instance. Returns a function that ends the subscription. */
+  onProgress(listener: (progress: Progress) => void): () => void
+  /** Called with the id of an instance that has changed: a hint, given once or several times. Returns what ends it. */
+  onChange(listener: (instanceId: string) => void): () => void
   /** Names of what the loaded packs offer. */
   listWorkflows(): readonly {
     readonly workflow: string

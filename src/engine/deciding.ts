@@ -39,12 +39,19 @@ export function takeDecision(request: DecisionRequest): AskedDecision {
 
 /** The first decision, when this one repeats it; undefined for an open task. Refuses a second opinion. */
 export function findDecision(task: Task, asked: AskedDecision): Pick<Decided, 'decision' | 'decidedBy'> | undefined {
-  const { taskId, instanceId, status, decision, decidedBy } = task
-  if (status === 'withdrawn') throw new CoreError('CC_ERR_WITHDRAWN', { taskId, instanceId })
+  const { status, decision, decidedBy } = task
   if (status === 'open') return undefined
-  const isRepeat = decidedBy === asked.actor && task.decisionDigest === asked.digest
-  if (!isRepeat) throw new CoreError('CC_ERR_ALREADY_DECIDED', { taskId, decision, decidedBy })
+  const isRepeat = status === 'decided' && decidedBy === asked.actor && task.decisionDigest === asked.digest
+  if (!isRepeat) refuseUnlessOpen(task)
   return { decision: decision!, decidedBy: decidedBy! }
+}
+
+/** Refuses where nothing is left to decide, and names the decision that stands. */
+export function refuseUnlessOpen({ taskId, instanceId, status, decision, decidedBy, decidedAtMs }: Task): void {
+  if (status === 'withdrawn') throw new CoreError('CC_ERR_WITHDRAWN', { taskId, instanceId })
+  if (status === 'decided') {
+    throw new CoreError('CC_ERR_ALREADY_DECIDED', { taskId, instanceId, decision, decidedBy, decidedAtMs })
+  }
 }
 
 /** The task that the decision of this one opened, if it opened any. */

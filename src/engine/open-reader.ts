@@ -7,6 +7,5 @@ import type { CaseReader } from './core.ts'
 /** Opens a store for reading, beside whoever writes it. Apart from `openCore`, so that who only reads loads no packs. */
 export async function openReader({ path, clock = systemClock }: { path: string; clock?: Clock }): Promise<CaseReader> {
   const backend = await openStoreForReading(path)
-  const { simulated } = await backend.read(readMeta)
-  return new StoreReader(backend, clock, simulated)
+  return new StoreReader(backend, clock, await backend.read(readMeta))
 }

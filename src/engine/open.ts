@@ -35,13 +35,14 @@ export async function openCore(config: CoreConfig = {}): Promise<Core> {
   const model = typeof config.model === 'string' ? await openModel(config.model) : config.model
   const backend = config.backend ?? (await openPath(config, clock))
   try {
-    const { simulated } = await backend.read(readMeta)
+    const meta = await backend.read(readMeta)
+    const { simulated } = meta
     if (model && simulated !== undefined && model.simulated !== simulated) {
       throw refuseModel(backend.location, simulated, model.name)
     }
     const listeners = new Set<(progress: Progress) => void>()
     const engine = buildEngine({ config, clock, backend, primitives, model, listeners })
-    return new Coordinator({ engine, packs, concurrency, simulated, listeners })
+    return new Coordinator({ engine, packs, concurrency, meta, listeners })
   } catch (error) {
     if (!config.backend) await backend.close()
     throw error
@@ -54,11 +55,11 @@ async function openPath({ path = defaultDbPath, url }: CoreConfig, clock: Clock)
 }
 
 function checkConcurrency(count: number): number {
-  if (Number.isSafeInteger(count) && count >= 1) return count
+  if (Number.isSafeInteger(count) && count >= 0) return count
   throw new CoreError('CC_ERR_SETTING', {
     name: 'workerConcurrency',
     value: String(count),
-    right: 'a whole number from 1',
+    right: 'a whole number from 0',
   })
 }
 

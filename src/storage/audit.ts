@@ -35,11 +35,11 @@ const eventColumns = aliased({
   hash: 'hash',
 })
 
-/** The chain of one instance, from its beginning. */
-export async function readEvents(reader: Reader, instanceId: string): Promise<AuditEvent[]> {
+/** The chain of one instance, behind this sequence number. */
+export async function readEvents(reader: Reader, instanceId: string, after: number): Promise<AuditEvent[]> {
   const rows = await reader.query<Nullable<AuditEvent>>(
-    `select ${eventColumns} from audit_events where instance_id = $1 order by seq`,
-    [instanceId],
+    `select ${eventColumns} from audit_events where instance_id = $1 and seq > $2 order by seq`,
+    [instanceId, after],
   )
   return rows.map((row) => withoutNulls<AuditEvent>(row))
 }

@@ -112,6 +112,7 @@ const numbers: ReadonlySet<string> = new Set([
 export interface InstanceFilter {
   readonly status?: InstanceStatus | undefined
   readonly workflow?: string | undefined
+  readonly submittedBy?: string | undefined
   /** Only instances submitted before this one. */
   readonly before?: string | undefined
   readonly limit: number
@@ -123,6 +124,7 @@ export async function listInstances(reader: Reader, filter: InstanceFilter): Pro
   const conditions = [
     ['status =', filter.status],
     ['workflow =', filter.workflow],
+    ['submitted_by =', filter.submittedBy],
     ['instance_id <', filter.before],
   ].flatMap(([condition, value]) => (value === undefined ? [] : [`${condition} $${params.push(value)}`]))
   const where = conditions.length === 0 ? '' : `where ${conditions.join(' and ')}`

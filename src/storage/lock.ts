@@ -8,18 +8,25 @@ export interface StoreLock {
   release(): void
 }
 
+/** Who holds a store, in words, and where they can be reached. */
+export interface Holder {
+  readonly words: string
+  readonly url: string | undefined
+}
+
 /**
  * Takes the lock of a store: a small database beside the file, held under BEGIN EXCLUSIVE for as long as the store is
  * open. The lock stands apart from the file so that readers are never kept waiting by it. Refuses with CC_ERR_LOCKED.
  */
-export function holdLock(path: string, describeHolder: () => string): StoreLock {
+export function holdLock(path: string, describeHolder: () => Holder): StoreLock {
   const database = new DatabaseSync(lockPath(path), { timeout: 0 })
   try {
     database.exec('begin exclusive')
   } catch (error) {
     database.close()
     if (sqliteCode(error) !== sqliteBusy) throw error
-    throw new CoreError('CC_ERR_LOCKED', { location: path, holder: describeHolder() }, { cause: error })
+    const { words: holder, url } = describeHolder()
+    throw new CoreError('CC_ERR_LOCKED', { location: path, holder, url }, { cause: error })
   }
   return { release: () => database.close() }
 }
@@ -29,12 +36,13 @@ export function lockPath(path: string): string {
 }
 
 /** Who holds a store, as its lease says. Read without a lock: it may be the word of a process that has just died. */
-export function describeLease(connection: SqliteConnection): string {
+export function describeLease(connection: SqliteConnection): Holder {
   const [lease] = connection.query<{ pid: number | null; host: string | null; url: string | null; sinceMs: number }>(
     `select lease_pid as "pid", lease_host as "host", lease_url as "url", lease_since_ms as "sinceMs" from meta`,
   )
-  if (!lease || lease.pid === null) return 'another program'
+  if (!lease || lease.pid === null) return { words: 'another program', url: undefined }
   const where = lease.host === hostname() ? '' : ` on ${lease.host}`
   const since = new Date(lease.sinceMs).toISOString()
-  return `process ${lease.pid}${where}, since ${since}${lease.url === null ? '' : `, at ${lease.url}`}`
+  const words = `process ${lease.pid}${where}, since ${since}${lease.url === null ? '' : `, at ${lease.url}`}`
+  return { words, url: lease.url ?? undefined }
 }

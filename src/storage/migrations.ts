@@ -2,7 +2,7 @@ import { hash } from 'node:crypto'
 import { CoreError } from '../errors.ts'
 import type { Reader, Transaction } from './backend.ts'
 import type { Dialect } from './dialect.ts'
-import { schemaParts, schemaText } from './schema.ts'
+import { firstSchema, schemaChanges, schemaParts } from './schema.ts'
 
 /** One step forward of the schema. Numbered from 1 without gaps, only ever added to, never changed once released. */
 interface Migration {
@@ -15,8 +15,9 @@ const migrations: readonly Migration[] = [
   {
     number: 1,
     name: 'first',
-    sql: (dialect) => schemaParts.map((part) => schemaText(part, dialect)).join('\n'),
+    sql: (dialect) => schemaParts.map((part) => firstSchema(part, dialect)).join('\n'),
   },
+  ...schemaChanges.map(({ name, sql }, index) => ({ number: index + 2, name, sql })),
 ]
 
 /** The number of the newest migration this version knows. */

@@ -1,22 +1,24 @@
-import { existsSync, lstatSync, mkdirSync, readlinkSync, realpathSync, statSync } from 'node:fs'
-import { basename, dirname, join, resolve } from 'node:path'
-import { pathToFileURL } from 'node:url'
+import { mkdirSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { systemClock } from '../clock.ts'
 import { CoreError } from '../errors.ts'
 import type { Backend, SqlValue } from './backend.ts'
 import { releaseLease, takeLease } from './lease.ts'
-import { describeLease, holdLock, type StoreLock } from './lock.ts'
+import type { StoreLock } from './lock.ts'
 import { insertMeta } from './meta.ts'
 import { migrate, refuseOtherSchema } from './migrations.ts'
 import { SqliteBackend, SqliteReadBackend, SqliteTransaction } from './sqlite.ts'
-import { applicationId, cannotOpen, isNotADatabase, SqliteConnection } from './sqlite-connection.ts'
+import { applicationId, cannotOpen, SqliteConnection } from './sqlite-connection.ts'
 import { beginImmediate, type CommitProbe } from './sqlite-writer.ts'
+import { isAbsent, lockStore, openReadOnly, refuseForeignFile, settlePath } from './store-file.ts'
 
 export interface OpenOptions {
   readonly path: string
   readonly nowMs: number
   /** Where the holder can be reached, for people who find the store locked. */
   readonly url?: string | undefined
+  /** The new epoch is above this one as well, which stands in a store that this one takes the place of. */
+  readonly epochAbove?: number | undefined
   /** For tests of what happens around COMMIT. */
   readonly probe?: CommitProbe | undefined
 }
@@ -41,7 +43,7 @@ export async function openStore(options: OpenOptions): Promise<Opened> {
   let lock: StoreLock | undefined
   let connection: SqliteConnection | undefined
   try {
-    lock = holdLock(path, () => describeHolder(path))
+    lock = lockStore(path)
     connection = new SqliteConnection(path, { readOnly: false })
     makeDurable(connection, path)
     const { applied, epoch } = await prepare(connection, path, options)
@@ -95,83 +97,19 @@ export async function migrateStore(
   return { applied, location: backend.location }
 }
 
-async function prepare(connection: SqliteConnection, path: string, { nowMs, url }: OpenOptions) {
+async function prepare(connection: SqliteConnection, path: string, { nowMs, url, epochAbove }: OpenOptions) {
   const tx = new SqliteTransaction(connection)
   await beginImmediate(connection, path)
   try {
     const applied = await migrate(tx, (sql) => connection.script(sql), { location: path, nowMs })
     await insertMeta(tx, nowMs)
-    const epoch = await takeLease(tx, { url, nowMs })
+    const epoch = await takeLease(tx, { url, nowMs, epochAbove })
     connection.execute('commit')
     return { applied, epoch }
   } catch (error) {
     if (connection.isTransaction) connection.execute('rollback')
     throw error
   }
-}
-
-/** Two names of one file must meet at one lock, so links are followed. */
-function settlePath(path: string, links = 0): string {
-  const absolute = resolve(path)
-  if (existsSync(absolute)) return realpathSync(absolute)
-  // So are those to a file that is yet to be made.
-  const isLink = lstatSync(absolute, { throwIfNoEntry: false })?.isSymbolicLink()
-  if (isLink && links < maxLinks) return settlePath(resolve(dirname(absolute), readlinkSync(absolute)), links + 1)
-  const folder = dirname(absolute)
-  return existsSync(folder) ? join(realpathSync(folder), basename(absolute)) : absolute
-}
-
-/** As many links to links as the operating system follows; more are a circle. */
-const maxLinks = 40
-
-/** A file of no bytes is what a process leaves that was killed while it made its store. */
-function isAbsent(path: string): boolean {
-  return !existsSync(path) || (statSync(path).isFile() && statSync(path).size === 0 && !existsSync(`${path}-wal`))
-}
-
-function refuseForeignFile(path: string): void {
-  const refuse = (why: string, cause?: unknown): never => {
-    throw new CoreError('CC_ERR_NOT_A_STORE', { location: path, why }, { cause })
-  }
-  const stats = statSync(path)
-  if (!stats.isFile()) refuse('it is not a file')
-  // SQLite takes a file of one byte for an empty one, and would write over it.
-  if (stats.size > 0 && stats.size < headerBytes) refuse('it is no SQLite database')
-  let connection: SqliteConnection | undefined
-  try {
-    connection = openReadOnly(path)
-    const mark = connection.value('pragma application_id')
-    if (mark === applicationId) return
-    if (mark !== 0 || connection.value('select count(*) from sqlite_master') !== 0) refuse('another program made it')
-  } catch (error) {
-    if (isNotADatabase(error)) refuse('it is no SQLite database', error)
-    if (cannotOpen(error))
-      throw new CoreError('CC_ERR_NOT_PERMITTED', { location: path, what: 'read' }, { cause: error })
-    throw error
-  } finally {
-    connection?.close()
-  }
-}
-
-/** What every SQLite file begins with. */
-const headerBytes = 100
-
-/** A file on a medium that cannot be written has no log to follow, and is read as it stands. */
-function openReadOnly(path: string): SqliteConnection {
-  const connection = new SqliteConnection(path, { readOnly: true })
-  try {
-    connection.value('pragma schema_version')
-    return connection
-  } catch (error) {
-    connection.close()
-    if (!cannotOpen(error) || hasLog(path)) throw error
-    return new SqliteConnection(`${pathToFileURL(path).href}?immutable=1`, { readOnly: true })
-  }
-}
-
-/** An empty log is one that a reader has left behind. */
-function hasLog(path: string): boolean {
-  return (statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0
 }
 
 /** Sets what a commit needs to survive a power failure, and reads back that it holds. */
@@ -213,17 +151,5 @@ function storeFence(epoch: number, path: string): (connection: SqliteConnection)
       throw new CoreError('CC_ERR_STORE_LOST', { location: path })
     }
     checkedVersion = version
-  }
-}
-
-function describeHolder(path: string): string {
-  let connection: SqliteConnection | undefined
-  try {
-    connection = new SqliteConnection(path, { readOnly: true })
-    return describeLease(connection)
-  } catch {
-    return 'another program'
-  } finally {
-    connection?.close()
   }
 }

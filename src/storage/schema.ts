@@ -204,11 +204,34 @@ ${appendOnly({
 `
 }
 
+/** What a migration adds to or changes in one schema. */
+export interface SchemaChange {
+  readonly part: SchemaPart
+  /** In a word, for whoever looks into the table of migrations. */
+  readonly name: string
+  readonly sql: (dialect: Dialect) => string
+}
+
+/** In the order in which they came; only ever added to. */
+export const schemaChanges: readonly SchemaChange[] = [
+  {
+    part: 'coordinator',
+    name: 'cases by submitter',
+    sql: () => 'create index instances_by_submitter on instances (submitted_by, instance_id);\n',
+  },
+]
+
 const writers = { coordinator: coordinatorSchema, audit: auditSchema, checkpoint: checkpointSchema } as const
 
-/** The DDL of one schema in one database's words. */
-export function schemaText(part: SchemaPart, dialect: Dialect): string {
+/** The DDL of one schema as it was first made, in one database's words. */
+export function firstSchema(part: SchemaPart, dialect: Dialect): string {
   return writers[part](dialect)
+}
+
+/** The DDL of one schema as it stands now. */
+function schemaText(part: SchemaPart, dialect: Dialect): string {
+  const changes = schemaChanges.filter((change) => change.part === part)
+  return [firstSchema(part, dialect), ...changes.map(({ sql }) => sql(dialect))].join('\n')
 }
 
 /** The six DDL texts, for people and programs that make the tables themselves. */

@@ -13,6 +13,8 @@ const maxStatements = 500
 /** Result codes of SQLite that callers tell apart (https://sqlite.org/rescode.html); extended codes carry them below. */
 export const sqliteBusy = 5
 const sqliteReadOnly = 8
+export const sqliteCorrupt = 11
+export const sqliteFull = 13
 const sqliteCannotOpen = 14
 const sqliteNotADatabase = 26
 

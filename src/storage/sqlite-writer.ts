@@ -176,10 +176,15 @@ export class SqliteWriter {
 
 /** Begins a write. A lock that somebody else has on the file is waited for without keeping the event loop. */
 export async function beginImmediate(connection: SqliteConnection, location: string): Promise<void> {
+  await whenFree(location, () => connection.execute('begin immediate'))
+}
+
+/** Does what needs a lock on the file as soon as nobody else has it, and refuses when that takes too long. */
+export async function whenFree(location: string, act: () => unknown): Promise<void> {
   const startedAt = performance.now()
   for (;;) {
     try {
-      connection.execute('begin immediate')
+      act()
       return
     } catch (error) {
       if (sqliteCode(error) !== sqliteBusy) throw error

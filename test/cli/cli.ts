@@ -5,10 +5,15 @@ import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { Interruption } from '../../src/cli/interruption.ts'
 import { runProgram } from '../../src/cli/program.ts'
-import type { Stores } from '../../src/cli/context.ts'
+import { connectService } from '../../src/api/client.ts'
+import { KeysFile } from '../../src/api/keys.ts'
+import { startService } from '../../src/api/service.ts'
+import type { Services, Stores } from '../../src/cli/context.ts'
 import * as engine from '../../src/engine/open.ts'
 import * as reading from '../../src/engine/open-reader.ts'
+import * as backup from '../../src/storage/backup.ts'
 import * as storage from '../../src/storage/open.ts'
+import * as restore from '../../src/storage/restore.ts'
 
 export const root = join(import.meta.dirname, '../..')
 
@@ -75,7 +80,13 @@ async function answerOf(child: ChildProcess): Promise<Answer> {
   return { code: await promise, ...texts }
 }
 
-export const stores: Stores = { ...engine, ...reading, ...storage }
+export const stores: Stores = { ...engine, ...reading, ...storage, ...backup, ...restore }
+
+export const services: Services = {
+  start: startService,
+  connect: connectService,
+  openKeys: (path) => Promise.resolve(new KeysFile(path)),
+}
 
 /** Streams that a test can read and, as a person at a terminal, write to. */
 export function fakeStreams({ isTerminal = false } = {}) {
@@ -98,6 +109,7 @@ export async function runHere(
   const outside = {
     env,
     stores,
+    services,
     streams: given.streams,
     interruption: (announce: () => void) => new Interruption({ announce, leave }),
   }

@@ -10,7 +10,7 @@ import { Interruption } from '../../src/cli/interruption.ts'
 import { Terminal } from '../../src/cli/terminal.ts'
 import { readConfig } from '../../src/config.ts'
 import { openCore } from '../../src/engine/open.ts'
-import { fakeStreams, openDesk, root, stores } from './cli.ts'
+import { fakeStreams, openDesk, root, services, stores } from './cli.ts'
 
 const expectedTiers = {
   'AP-201': 'auto',
@@ -106,6 +106,7 @@ test('a case that ends otherwise than its pack expects is named', async () => {
     config: readConfig(desk.env),
     actor: 'unverified:demo',
     stores,
+    services,
     interruption: new Interruption({ leave: () => {}, announce: () => {} }),
   })
   const { cases } = await play(context, core, packs)

@@ -397,10 +397,12 @@ for (const [what, request] of Object.entries(secondOpinions)) {
     await using held = await openHeld(open, 'gate')
     await decide(held, 'approve')
     const before = await everythingOf(held)
+    const { taskId, instanceId } = held
+    const { decidedAtMs } = await held.engine.core.getTask(taskId)
 
     await assert.rejects(decide(held, 'approve', request), {
       code: 'CC_ERR_ALREADY_DECIDED',
-      facts: { taskId: held.taskId, decision: 'approve', decidedBy: 'ann' },
+      facts: { taskId, instanceId, decision: 'approve', decidedBy: 'ann', decidedAtMs },
     })
     await assert.rejects(held.engine.core.claimTask({ taskId: held.taskId, actor: 'bob' }), {
       code: 'CC_ERR_ALREADY_DECIDED',

@@ -86,15 +86,15 @@ onEachBackend('whoever listens hears of every event once it is stored, in order'
   const expected = await engine.events(instanceId)
   assert.deepEqual(
     heard.map(({ event }) => event),
-    expected.slice(1),
+    expected,
   )
   assert.deepEqual(
-    heard.slice(0, 2).map(({ step }) => step),
+    heard.slice(1, 3).map(({ step }) => step),
     ['first', 'second'],
   )
   unsubscribe()
   await engine.core.cancel({ instanceId, actor: 'olga', reason: 'twice' })
-  assert.equal(heard.length, expected.length - 1)
+  assert.equal(heard.length, expected.length)
 })
 
 onEachBackend('cases are listed with the latest first, a page at a time, and by status and workflow', async (open) => {

@@ -20,6 +20,7 @@ test('a store is held once: a second opening in the same process is refused and 
     facts: {
       location: path,
       holder: `process ${process.pid}, since 1970-01-01T00:00:01.000Z, at http://127.0.0.1:8080`,
+      url: 'http://127.0.0.1:8080',
     },
   })
 

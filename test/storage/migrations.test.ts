@@ -20,7 +20,7 @@ test('a new store gets its tables and is a database of this program', async () =
   const opened = await openStore({ path, nowMs: 1_000 })
 
   assert.equal(opened.created, true)
-  assert.deepEqual(opened.applied, [1])
+  assert.deepEqual(opened.applied, [1, 2])
   const [row] = await opened.backend.read((reader) =>
     reader.query('select number, name, applied_at_ms from schema_migrations'),
   )
@@ -42,7 +42,10 @@ test('opening a store again applies nothing twice and keeps what the store is', 
   const [after] = await second.backend.read((reader) => reader.query('select database_id, created_at_ms from meta'))
   assert.deepEqual(after, before)
   const migrations = await second.backend.read((reader) => reader.query('select number from schema_migrations'))
-  assert.equal(migrations.length, 1)
+  assert.deepEqual(
+    migrations.map(({ number }) => number),
+    [1, 2],
+  )
   await second.backend.close()
 })
 
@@ -55,14 +58,14 @@ test('folders on the way to a new store are made', async () => {
   await backend.close()
 })
 
-const newer = `insert into schema_migrations (number, name, sha256, applied_at_ms) values (2, 'next', '${'0'.repeat(64)}', 1)`
+const newer = `insert into schema_migrations (number, name, sha256, applied_at_ms) values (3, 'next', '${'0'.repeat(64)}', 1)`
 
 test('a database of a newer version is refused and left byte for byte as it was', async () => {
   using folder = temporaryFolder()
   const path = folder.file('newer.db')
   await storeFile(path, newer)
   const before = readFileSync(path)
-  const refusal = { code: 'CC_ERR_DATABASE_NEWER', facts: { location: path, found: 2, known: 1 } }
+  const refusal = { code: 'CC_ERR_DATABASE_NEWER', facts: { location: path, found: 3, known: 2 } }
 
   await assert.rejects(openStore({ path, nowMs: 2_000 }), refusal)
   await assert.rejects(openStoreForReading(path), refusal)
@@ -75,7 +78,7 @@ test('a database of a newer version is refused and left byte for byte as it was'
 test('a database whose migration is not ours is refused and left as it was', async () => {
   using folder = temporaryFolder()
   const path = folder.file('changed.db')
-  await storeFile(path, `update schema_migrations set sha256 = '${'0'.repeat(64)}'`)
+  await storeFile(path, `update schema_migrations set sha256 = '${'0'.repeat(64)}' where number = 1`)
   const before = readFileSync(path)
   const refusal = { code: 'CC_ERR_MIGRATION_CHANGED', facts: { location: path, number: 1 } }
 
@@ -88,7 +91,7 @@ test('a database whose migration is not ours is refused and left as it was', asy
 test('a history with a gap is refused', async () => {
   using folder = temporaryFolder()
   const path = folder.file('gap.db')
-  await storeFile(path, 'update schema_migrations set number = 0')
+  await storeFile(path, 'update schema_migrations set number = 0 where number = 1')
 
   await assert.rejects(openStore({ path, nowMs: 2_000 }), { code: 'CC_ERR_MIGRATION_CHANGED' })
 })
@@ -101,10 +104,29 @@ test('a reader refuses a store that was not migrated, and does not migrate it', 
 
   await assert.rejects(openStoreForReading(path), {
     code: 'CC_ERR_DATABASE_OLDER',
-    facts: { location: path, found: 0, known: 1 },
+    facts: { location: path, found: 0, known: 2 },
   })
 
   assert.deepEqual(readFileSync(path), before)
+})
+
+test('a store of the first version is brought up to date when it is opened for writing', async () => {
+  using folder = temporaryFolder()
+  const path = folder.file('first.db')
+  await storeFile(path, 'drop index instances_by_submitter', 'delete from schema_migrations where number = 2')
+  await assert.rejects(openStoreForReading(path), {
+    code: 'CC_ERR_DATABASE_OLDER',
+    facts: { location: path, found: 1, known: 2 },
+  })
+
+  const { backend, applied, created } = await openStore({ path, nowMs: 2_000 })
+
+  assert.deepEqual([applied, created], [[2], false])
+  const indexes = await backend.read((reader) =>
+    reader.query(`select name from sqlite_master where name = 'instances_by_submitter'`),
+  )
+  assert.equal(indexes.length, 1)
+  await backend.close()
 })
 
 test('a store that was killed while it was made is refused by a reader and finished by a writer', async () => {
@@ -117,7 +139,7 @@ test('a store that was killed while it was made is refused by a reader and finis
   await assert.rejects(openStoreForReading(path), { code: 'CC_ERR_DATABASE_OLDER' })
 
   const { backend, applied } = await openStore({ path, nowMs: 1_000 })
-  assert.deepEqual(applied, [1])
+  assert.deepEqual(applied, [1, 2])
   await backend.close()
 })
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
-import { chmodSync, copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { copyFileSync, readdirSync, readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { openStore, openStoreForReading } from '../../src/storage/open.ts'
 import { readWork } from '../../src/storage/work.ts'
+import { withoutWriteRights } from './denied.ts'
 import { onEachBackend, plainConnection, temporaryFolder } from './fixture.ts'
 import { holdElsewhere } from './held-store.ts'
 import { readyCase } from './ready-case.ts'
@@ -158,34 +158,6 @@ onEachBackend('closing waits for no read, and a read under way ends as it would 
 
   assert.equal((await reading).length, 1)
 })
-
-const nobody = 65_534
-
-/** Runs the body as somebody who may read everything in this folder and write nothing. False: nobody can be denied here. */
-async function withoutWriteRights(dir: string, body: () => Promise<void>): Promise<boolean> {
-  for (const name of readdirSync(dir)) chmodSync(join(dir, name), 0o444)
-  chmodSync(dir, 0o555)
-  const isRoot = process.geteuid!() === 0
-  if (isRoot) process.seteuid!(nobody)
-  try {
-    if (canWrite(join(dir, 'probe'))) return false
-    await body()
-    return true
-  } finally {
-    if (isRoot) process.seteuid!(0)
-    chmodSync(dir, 0o755)
-  }
-}
-
-function canWrite(path: string): boolean {
-  try {
-    writeFileSync(path, '')
-    rmSync(path)
-    return true
-  } catch {
-    return false
-  }
-}
 
 test('a closed store is read from a folder that cannot be written', async (context) => {
   using folder = temporaryFolder()

@@ -1,7 +1,7 @@
 import type { AuditEvent } from '../domain/audit.ts'
 import type { Json } from '../domain/json.ts'
 import type { Task } from '../domain/task.ts'
-import type { CaseView, Page, StepView, TaskView, VerifyReport } from '../engine/core.ts'
+import type { CaseView, Decided, Page, Progress, StepView, TaskView, VerifyFinding, VerifyReport } from './core.ts'
 
 /**
  * Views as programs read them: snake_case, null for what is unset, times as milliseconds and as ISO text. Content (input,
@@ -80,10 +80,29 @@ export function briefJson(task: TaskView): JsonDocument {
   return {
     ...taskJson(task),
     allowed: task.allowed,
+    reason: task.reason ?? null,
+    changes: task.changes ?? null,
     input: task.input ?? null,
     case: caseJson(task.case),
     steps: task.steps.map(stepJson),
   }
+}
+
+export function decidedJson(decided: Decided): JsonDocument {
+  const { taskId, instanceId, decision, decidedBy, status, repeated, openedTaskId } = decided
+  return {
+    task_id: taskId,
+    instance_id: instanceId,
+    decision,
+    decided_by: decidedBy,
+    status,
+    repeated,
+    opened_task_id: openedTaskId ?? null,
+  }
+}
+
+export function progressJson({ instanceId, step, event, detail }: Progress): JsonDocument {
+  return { event, instance_id: instanceId, step: step ?? null, detail: detail ?? null }
 }
 
 /** The envelope stands as it was hashed; what people look for in it stands beside it. */
@@ -121,6 +140,7 @@ export function readEnvelope(event: AuditEvent): Envelope {
 }
 
 export function verifyJson(report: VerifyReport): JsonDocument {
+  const [first] = report.findings
   return {
     valid: report.valid,
     simulated: report.simulated,
@@ -131,15 +151,14 @@ export function verifyJson(report: VerifyReport): JsonDocument {
     erased_payloads: report.erasedPayloads,
     elapsed_ms: report.elapsedMs,
     head: report.head ?? null,
-    findings: report.findings.map(({ instanceId, seq, what, where, detail }) => ({
-      instance_id: instanceId,
-      seq: seq ?? null,
-      what,
-      where,
-      detail,
-    })),
+    first_invalid: first ? findingJson(first) : null,
+    findings: report.findings.map(findingJson),
     cannot_show: report.cannotShow,
   }
+}
+
+function findingJson({ instanceId, seq, what, where, detail }: VerifyFinding): JsonDocument {
+  return { instance_id: instanceId, seq: seq ?? null, what, where, detail }
 }
 
 export function pageJson<T>(page: Page<T>, item: (value: T) => JsonDocument): JsonDocument {

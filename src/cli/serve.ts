@@ -1,0 +1,129 @@
+import type { Command } from 'commander'
+import { maxSqliteWorkers } from '../config.ts'
+import type { Core } from '../engine/core.ts'
+import { CoreError } from '../errors.ts'
+import type { Log } from '../log.ts'
+import { type Act, example } from './command.ts'
+import type { Context, Service } from './context.ts'
+import { strong } from './lines.ts'
+
+export function addServe(program: Command, act: Act): void {
+  const serve = program
+    .command('serve')
+    .description('run the service: API, workers, page')
+    .option('--port <port>', 'where the API listens, in place of CC_PORT; 0: any port that is free')
+    .option('--host <host>', 'on which address, in place of CC_HOST')
+    .option('--pack <dir...>', 'folders of packs, in place of CC_PACKS')
+    .option('--workers <n>', 'cases in flight at a time; 0: the API alone')
+    .option('--override-limits <reason>', 'start although a limit says no (not yet)')
+    .action(act(serveStore))
+  example(serve, 'serve --pack packs/travel-claims')
+}
+
+async function serveStore(context: Context, { overrideLimits }: { readonly overrideLimits?: string }): Promise<void> {
+  context.refuseService('serve')
+  if (overrideLimits !== undefined) {
+    const remedy = 'Leave it out: no limit is checked at the start yet.'
+    throw new CoreError('CC_ERR_NOT_YET', { what: '--override-limits', remedy })
+  }
+  await context.interruption.hold(async () => {
+    const { log } = await context.openLog('info')
+    await withService(context, log, async (service) => {
+      const settings = { ...context.submittingSettings, log, url: service.url }
+      await context.writing(settings, (core) => serve(context, service, core))
+    })
+  })
+}
+
+/** The service listens before the store is opened, so that its holder can be reached from the first moment. */
+export async function withService<T>(context: Context, log: Log, body: (service: Service) => Promise<T>): Promise<T> {
+  const { host, port, rateLimit, apiKeysFile } = context.config
+  const keys = apiKeysFile === undefined ? undefined : await context.openKeys()
+  await keys?.list()
+  const defaultActor = context.actor
+  const service = await context.services.start({ host, port, keys, defaultActor, rateLimit, log })
+  try {
+    return await body(service)
+  } finally {
+    await service.close()
+  }
+}
+
+async function serve(context: Context, service: Service, core: Core): Promise<void> {
+  service.serve(core)
+  core.start()
+  const about = await aboutService(context, service, core)
+  context.terminal.document(about)
+  showService(context, core, about)
+  await serveToTheEnd(context, service, core)
+}
+
+/** Serves until somebody asks for the end, or the store is lost. Requests and steps under way are finished. */
+export async function serveToTheEnd({ interruption }: Context, service: Service, core: Core): Promise<void> {
+  await aborted(AbortSignal.any([interruption.signal, core.lost]))
+  // Both at once: requests that wait for a case must not wait for each other's end.
+  await Promise.all([service.close(), core.drain()])
+  if (core.lost.aborted) throw core.lost.reason
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+}
+
+/** What runs here, for programs. */
+export async function aboutService(context: Context, service: Service, core: Core) {
+  const { config } = context
+  const keys = config.apiKeysFile === undefined ? undefined : await (await context.openKeys()).list()
+  const workflows = core.listWorkflows()
+  const [first] = workflows
+  return {
+    url: service.url,
+    store: core.location,
+    backend: core.backend,
+    database_id: core.databaseId,
+    packs: workflows.map(({ definitionHash, ...names }) => ({ ...names, definition_hash: definitionHash })),
+    model: config.model ?? null,
+    limits: {
+      workers: `${config.workerConcurrency} of at most ${maxSqliteWorkers} cases in flight`,
+      replicas: 'one process on this file',
+      body: 'bodies up to 1 MiB',
+    },
+    keys: keys ? keys.length : null,
+    next: first
+      ? context.next('submit', first.workflow, '--domain', first.domain, '--input', 'case.json')
+      : context.next('serve', '--pack', 'DIR'),
+  }
+}
+
+/** One block that says what runs here, and what to type next. */
+export function showService(
+  { terminal: { out }, config }: Context,
+  core: Core,
+  about: Awaited<ReturnType<typeof aboutService>>,
+): void {
+  out.line(strong('Cognitive Core'), ` serves at ${about.url}`)
+  out.facts([
+    ['store', `${about.store} (${about.backend})`],
+    ...packLines(core.listWorkflows()),
+    ['model', about.model ?? 'none: what needs one is refused'],
+    ['limits', Object.values(about.limits).join(', ')],
+    ['keys', keysInWords(about.keys, config.apiKeysFile)],
+    ['next', about.next],
+  ])
+}
+
+function packLines(workflows: ReturnType<Core['listWorkflows']>): (readonly [string, string])[] {
+  if (workflows.length === 0) return [['packs', 'none: no case can be submitted']]
+  return workflows.map(({ pack, workflow, domain, definitionHash }, index) => [
+    index === 0 ? 'packs' : '',
+    `${pack}: ${workflow} · ${domain}, ${definitionHash.slice(0, 12)}`,
+  ])
+}
+
+function keysInWords(count: number | null, file: string | undefined): string {
+  if (count === null) return 'none: everybody on this machine may do everything'
+  return count === 0 ? `none in ${file}: nobody may do anything yet` : `${count} in ${file}`
+}
