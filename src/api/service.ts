@@ -90,6 +90,8 @@ async function buildApp(settings: ServiceSettings, parts: ServiceParts, metrics:
     logger: false,
     bodyLimit: maxJsonBytes,
     exposeHeadRoutes: false,
+    // Told in our own words, see below.
+    return503OnClosing: false,
     // Whoever dawdles over a request does not hold a connection for ever; streams and waits are answers, and may.
     requestTimeout: 30_000,
     genReqId: ({ headers }) => requestIdOf(headers['x-request-id']),
@@ -99,6 +101,7 @@ async function buildApp(settings: ServiceSettings, parts: ServiceParts, metrics:
   await gatherRoutes(app)
   await app.register(helmet, headersFor(page))
   observe(app, metrics, log)
+  turnAway(app, parts.leaving)
   guardRoutes(app, parts.door)
   await limitRate(app, settings)
   takeJsonAlone(app)
@@ -158,6 +161,17 @@ function observe(app: FastifyInstance, metrics: Metrics, log: Log): void {
     metrics.answered({ method, route, status, seconds: ms / 1000 })
     const timed = { request_id: id, method, route, status, ms: Math.round(ms * 10) / 10 }
     log.info({ ...timed, actor: caller?.actor, instance: instanceOf(request) }, 'request')
+    done()
+  })
+}
+
+/** A service that leaves takes nothing new, and lets go of each connection with its answer. */
+function turnAway(app: FastifyInstance, leaving: AbortSignal): void {
+  app.addHook('onRequest', async ({ routeOptions: { url } }) => {
+    if (leaving.aborted && !url?.startsWith('/health/')) throw new CoreError('CC_ERR_CLOSED')
+  })
+  app.addHook('onSend', (_request, reply, _payload, done) => {
+    if (leaving.aborted) void reply.header('connection', 'close')
     done()
   })
 }

@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { z } from 'zod'
 import { CoreError } from '../errors.ts'
-import { caseParams, requireCase } from './cases.ts'
+import { caseParams, requireVisible } from './cases.ts'
 import type { ServiceParts } from './parts.ts'
 import { addRoute, wholeNumber } from './route.ts'
 import { isOver, type Viewer } from './watcher.ts'
@@ -31,13 +31,14 @@ export function addStreams(app: FastifyInstance, { core, watcher }: ServiceParts
       produces: 'text/event-stream',
     },
     async ({ params, query, caller, request, reply }) => {
-      const view = await requireCase(core(), caller, params.id)
+      await requireVisible(core(), caller, params.id)
       const after = lastEventId(request.headers['last-event-id']) ?? query.after ?? 0
-      if (isOver(view) && (await core().getAudit(params.id, { after })).length === 0) {
+      const isNewsToCome = (await core().getAudit(params.id, { after })).length > 0
+      if (!isNewsToCome && isOver(await core().getCase(params.id))) {
         void reply.code(204)
         return ''
       }
-      openStream(reply, (viewer) => watcher.follow(view.instanceId, after, viewer))
+      openStream(reply, (viewer) => watcher.follow(params.id, after, viewer))
       return undefined
     },
   )

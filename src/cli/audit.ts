@@ -6,7 +6,7 @@ import type { Context } from './context.ts'
 import { writeNewFile } from './input-files.ts'
 import type { Lines, Part } from './lines.ts'
 import { exits } from './running.ts'
-import { safeJson } from './text.ts'
+import { safeJson } from '../visible.ts'
 import { duration } from './times.ts'
 
 export function addAudit(program: Command, act: Act): void {

@@ -1,5 +1,6 @@
 import type { Json } from '../domain/json.ts'
-import { cutTo, linesOf, padTo, visible, widthOf, wrap } from './text.ts'
+import { visible } from '../visible.ts'
+import { cutTo, linesOf, padTo, widthOf, wrap } from './text.ts'
 import { contentLines } from './value-lines.ts'
 
 export type Style = 'strong' | 'dim' | 'good' | 'attention' | 'bad'

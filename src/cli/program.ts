@@ -49,7 +49,7 @@ interface CommonOptions {
 export async function runProgram(args: readonly string[], outside: Outside): Promise<number> {
   const terminal = new Terminal(outside.streams, outside.env, { json: isJsonAsked(args) })
   const interruption = outside.interruption(() => {
-    terminal.err.line('Interrupted: running steps are being recorded. A second time stops at once.')
+    terminal.err.line('Interrupted: what is under way is brought to its end. A second time stops at once.')
   })
   const unlisten = interruption.listen()
   let exit = 0

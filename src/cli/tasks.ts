@@ -34,8 +34,9 @@ export function addTasks(program: Command, act: Act): void {
   const claim = program
     .command('claim <task>')
     .description('keep a task for yourself for a while; deciding needs no claim')
+    .option('--for <minutes>', 'for how long; 15 unless said', count)
     .action(act(claimOne))
-  example(claim, 'claim TASK --as ann')
+  example(claim, 'claim TASK --as ann --for 30')
 }
 
 async function listTasks(context: Context, options: ListOptions): Promise<void> {
@@ -61,9 +62,10 @@ async function showOne(context: Context, taskId: string): Promise<void> {
   showBrief(context, task)
 }
 
-async function claimOne(context: Context, taskId: string): Promise<void> {
+async function claimOne(context: Context, taskId: string, { for: minutes }: { readonly for?: number }): Promise<void> {
   const { terminal, actor } = context
-  const task = await context.changing({}, (core) => core.claimTask({ taskId, actor }))
+  const forMs = minutes === undefined ? {} : { forMs: minutes * 60_000 }
+  const task = await context.changing({}, (core) => core.claimTask({ taskId, actor, ...forMs }))
   terminal.document(taskJson(task))
   terminal.out.line(`Task ${task.taskId} is claimed by ${task.claimedBy}${untilOf(task)}.`)
   terminal.out.line('  ', dim('decide it:'), ` ${context.next('decide', task.taskId)}`)

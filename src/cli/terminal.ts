@@ -5,7 +5,7 @@ import { simulatedNotice } from '../domain/export.ts'
 import type { CoreError } from '../errors.ts'
 import { asTypedHere } from './invocation.ts'
 import { Lines } from './lines.ts'
-import { safeJson, visible } from './text.ts'
+import { safeJson, visible } from '../visible.ts'
 
 /** The three streams of a process; tests bring their own. */
 export interface Streams {

@@ -1,5 +1,6 @@
 import { isJsonObject, type Json, type JsonObject } from '../domain/json.ts'
-import { linesOf, visible, widthOf, wrap } from './text.ts'
+import { visible } from '../visible.ts'
+import { linesOf, widthOf, wrap } from './text.ts'
 
 /**
  * Content in lines that a person reads: names with their values, lists with dashes, what is short on one line. Nothing

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Lines } from '../../src/cli/lines.ts'
-import { cutTo, padTo, safeJson, visible, widthOf, wrap } from '../../src/cli/text.ts'
+import { cutTo, padTo, widthOf, wrap } from '../../src/cli/text.ts'
+import { safeJson, visible } from '../../src/visible.ts'
 import { contentLines } from '../../src/cli/value-lines.ts'
 
 test('whatever could act on a terminal is shown as an escape', () => {
