@@ -1,4 +1,5 @@
 import { delimiter } from 'node:path'
+import { isPlainAddress, readConfigFile } from './config-file.ts'
 import { CoreError } from './errors.ts'
 import type { LogLevel } from './log.ts'
 
@@ -9,6 +10,8 @@ export interface Config {
   /** Whether somebody chose the path; the demo has a default of its own. */
   readonly isDbPathSet: boolean
   readonly model: string | undefined
+  /** Which models answer to the aliases of packs, and how each provider is called. */
+  readonly models: ModelSettings
   readonly packs: readonly string[]
   /** Cases in flight at a time; 0 only by a flag, for a process that takes cases and leaves running them to others. */
   readonly workerConcurrency: number
@@ -37,6 +40,26 @@ export interface ConfigFlags {
   readonly apiKey?: string | undefined
 }
 
+export interface ModelSettings {
+  /** `provider/model` by alias; `default` is `Config.model`. */
+  readonly aliases: Readonly<Partial<Record<'fast' | 'standard' | 'strong', string>>>
+  /** By the word before the slash. */
+  readonly providers: Readonly<Record<string, ProviderSettings>>
+}
+
+export interface ProviderSettings {
+  /** The address up to where the provider's own paths begin, its version included. */
+  readonly baseUrl?: string
+  /** Take answers in as they are written; false unless set. */
+  readonly stream?: boolean
+  /** Calls under way at a time in this process; 16 unless set. */
+  readonly concurrency?: number
+  /** How long an answer may be; the provider's own limit unless set. */
+  readonly maxOutputTokens?: number
+  /** Hand the schema over for the provider to keep to; where it is false the schema stands in the instructions. */
+  readonly jsonSchema?: boolean
+}
+
 export type Environment = Readonly<Record<string, string | undefined>>
 
 export const defaultDbPath = 'data/coordinator.db'
@@ -51,12 +74,16 @@ export function readConfig(env: Environment, flags: ConfigFlags = {}): Config {
   const given = (name: string) => env[name] || undefined
   const backend = readBackend(given('CC_DB_BACKEND'))
   refuseUnread(given)
+  const file = readConfigFile(given('CC_CONFIG'))
+  const model = given('CC_MODEL') ?? file.model
+  const baseUrl = readUrl(given('CC_MODEL_BASE_URL'), 'CC_MODEL_BASE_URL')
   const dbPath = flags.db || given('CC_DB_PATH')
   return {
     backend,
     dbPath: dbPath ?? defaultDbPath,
     isDbPathSet: dbPath !== undefined,
-    model: given('CC_MODEL'),
+    model,
+    models: baseUrl === undefined ? file.models : withBaseUrl(file.models, model, baseUrl),
     packs: flags.packs ?? given('CC_PACKS')?.split(delimiter).filter(Boolean) ?? [],
     workerConcurrency: readWorkers(flags.workers, given('CC_WORKER_CONCURRENCY')),
     host: flags.host || given('CC_HOST') || defaultHost,
@@ -81,7 +108,7 @@ function readBackend(name = 'sqlite'): 'sqlite' {
 }
 
 /** Settings of versions to come that would change what a command does: passed over in silence they would mislead. */
-const notYetRead = ['CC_CONFIG', 'CC_APPCONFIG_ENDPOINT', 'CC_APPCONFIG_CONNECTION_STRING']
+const notYetRead = ['CC_APPCONFIG_ENDPOINT', 'CC_APPCONFIG_CONNECTION_STRING']
 
 function refuseUnread(given: (name: string) => string | undefined): void {
   const name = notYetRead.find((candidate) => given(candidate) !== undefined)
@@ -90,6 +117,13 @@ function refuseUnread(given: (name: string) => string | undefined): void {
     what: `The setting ${name}`,
     remedy: `Unset ${name}; see docs/cli.md for what is read.`,
   })
+}
+
+/** One address belongs to one provider: that of the model that answers unless a step says otherwise. */
+function withBaseUrl(models: ModelSettings, model: string | undefined, baseUrl: string): ModelSettings {
+  const provider = model?.split('/', 1)[0]
+  if (provider === undefined) return models
+  return { ...models, providers: { ...models.providers, [provider]: { ...models.providers[provider], baseUrl } } }
 }
 
 function readWorkers(flag: string | undefined, text: string | undefined): number {
@@ -116,9 +150,7 @@ function readWholeNumber(name: string, text: string, { least, most }: { least: n
 /** The address of a service without a slash at its end. */
 function readUrl(text: string | undefined, name: string): string | undefined {
   if (text === undefined) return undefined
-  const url = URL.canParse(text) ? new URL(text) : undefined
-  const isPlain = url && /^https?:$/.test(url.protocol) && !url.search && !url.hash && !url.username && !url.password
-  if (isPlain) return url.href.replace(/\/+$/, '')
+  if (isPlainAddress(text)) return new URL(text).href.replace(/\/+$/, '')
   throw new CoreError('CC_ERR_SETTING', { name, value: text, right: 'an address such as https://cases.example' })
 }
 

@@ -307,6 +307,18 @@ export const catalogue = {
     says: 'Migration {number} of the database {location} is not the one of this version.',
     remedy: 'Use the version that made the database; if nobody changed it by hand, report this.',
   },
+  CC_ERR_MODEL_KEY: {
+    exit: 1,
+    status: 422,
+    says: 'The model {spec} cannot be called: {variable} is not set.',
+    remedy: 'Set {variable}, or choose another model; docs/models.md has the variables of each provider.',
+  },
+  CC_ERR_MODEL_PACKAGE: {
+    exit: 1,
+    status: 422,
+    says: 'The model {spec} needs the package {package}, which {why}.',
+    remedy: 'Run: npm install {version}',
+  },
   CC_ERR_NOT_A_STORE: {
     exit: 3,
     status: 500,

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
-import { delimiter } from 'node:path'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { delimiter, join } from 'node:path'
 import { test } from 'node:test'
 import { readConfig } from '../src/config.ts'
 import { isCoreError } from '../src/errors.ts'
@@ -10,6 +12,7 @@ test('an empty environment gives the defaults, and so do empty variables', () =>
     dbPath: 'data/coordinator.db',
     isDbPathSet: false,
     model: undefined,
+    models: { aliases: {}, providers: {} },
     packs: [],
     workerConcurrency: 4,
     host: '127.0.0.1',
@@ -21,7 +24,18 @@ test('an empty environment gives the defaults, and so do empty variables', () =>
     logLevel: undefined,
   }
   assert.deepEqual(readConfig({}), defaults)
-  const names = ['DB_BACKEND', 'DB_PATH', 'MODEL', 'PACKS', 'WORKER_CONCURRENCY', 'URL', 'API_KEY', 'API_KEYS_FILE']
+  const names = [
+    'DB_BACKEND',
+    'DB_PATH',
+    'MODEL',
+    'MODEL_BASE_URL',
+    'CONFIG',
+    'PACKS',
+    'WORKER_CONCURRENCY',
+    'URL',
+    'API_KEY',
+    'API_KEYS_FILE',
+  ]
   const empty = [...names, 'HOST', 'PORT', 'RATE_LIMIT', 'LOG_LEVEL'].map((name) => [`CC_${name}`, ''])
   assert.deepEqual(readConfig(Object.fromEntries(empty) as Record<string, string>, { db: '' }), defaults)
 })
@@ -81,9 +95,66 @@ for (const [env, code, says] of refused) {
   })
 }
 
-for (const name of ['CC_CONFIG', 'CC_APPCONFIG_ENDPOINT', 'CC_APPCONFIG_CONNECTION_STRING']) {
+for (const name of ['CC_APPCONFIG_ENDPOINT', 'CC_APPCONFIG_CONNECTION_STRING']) {
   test(`${name} is not passed over in silence`, () => {
     assert.throws(() => readConfig({ [name]: 'x' }), { code: 'CC_ERR_NOT_YET', message: new RegExp(name) })
     assert.equal(readConfig({ [name]: '' }).backend, 'sqlite')
   })
 }
+
+/** Reads the settings with this text as the configuration file. */
+function readWith(text: string, env: Readonly<Record<string, string>> = {}) {
+  const folder = mkdtempSync(join(tmpdir(), 'config-'))
+  try {
+    writeFileSync(join(folder, 'core.yaml'), text)
+    return readConfig({ CC_CONFIG: join(folder, 'core.yaml'), ...env })
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+test('the configuration file says which models there are; the environment wins, for the provider that it names', () => {
+  const text = `
+models: { default: openai/a, fast: openai/b }
+providers: { openai: { base_url: 'https://one.example/v1', stream: true } }`
+  const { model, models } = readWith(text)
+  assert.equal(model, 'openai/a')
+  assert.deepEqual(models, {
+    aliases: { fast: 'openai/b' },
+    providers: { openai: { baseUrl: 'https://one.example/v1', stream: true } },
+  })
+  const address = { CC_MODEL_BASE_URL: 'https://two.example/v1/' }
+  const moved = readWith(text, address)
+  assert.deepEqual(moved.models.providers.openai, { baseUrl: 'https://two.example/v1', stream: true })
+  const other = readWith(text, { ...address, CC_MODEL: 'compatible/c' })
+  assert.equal(other.model, 'compatible/c')
+  assert.deepEqual(other.models.providers, {
+    openai: { baseUrl: 'https://one.example/v1', stream: true },
+    compatible: { baseUrl: 'https://two.example/v1' },
+  })
+  for (const empty of ['', 'models:', 'providers: {}', '{}']) assert.equal(readWith(empty).model, undefined)
+})
+
+const wrongFiles = [
+  ['sqlite: { max_replicas: 1 }', 'CC_ERR_NOT_YET', /setting sqlite of .*core\.yaml/],
+  ['- models', 'CC_ERR_SETTING', /all in .*core\.yaml/],
+  ['models: openai/a', 'CC_ERR_SETTING', /models in /],
+  ['models: { default: gpt }', 'CC_ERR_SETTING', /models\.default in .* is 'gpt'/],
+  ["models: { default: 'scripted:a.yaml' }", 'CC_ERR_SETTING', /models\.default in /],
+  ['models: { quick: openai/a }', 'CC_ERR_SETTING', /models in .* is 'quick'/],
+  ['providers: { openai: { concurrency: 0 } }', 'CC_ERR_SETTING', /providers\.openai\.concurrency in .* is '0'/],
+  ['providers: { openai: { base_url: ftp://a } }', 'CC_ERR_SETTING', /providers\.openai\.base_url/],
+  ['providers: { openai: { api_key: k } }', 'CC_ERR_SETTING', /providers\.openai in .* is 'api_key'/],
+  ['models: { default: openai/a, default: openai/b }', 'CC_ERR_FILE', /unique/],
+  ['models: {', 'CC_ERR_FILE', /core\.yaml cannot be read/],
+] as const
+
+for (const [text, code, says] of wrongFiles) {
+  test(`a configuration file that says ${text} is refused with ${code}`, () => {
+    assert.throws(() => readWith(text), { code, message: says })
+  })
+}
+
+test('a configuration file that is named and not there is refused', () => {
+  assert.throws(() => readConfig({ CC_CONFIG: 'nowhere.yaml' }), { code: 'CC_ERR_FILE' })
+})

@@ -13,7 +13,15 @@ export const floors: readonly (readonly string[])[] = [
 ]
 
 /** The files that stand in `src` itself; every other file stands in the folder of its room. */
-const groundFiles = new Set(['clock.ts', 'config.ts', 'errors.ts', 'log.ts', 'version.ts', 'visible.ts'])
+const groundFiles = new Set([
+  'clock.ts',
+  'config.ts',
+  'config-file.ts',
+  'errors.ts',
+  'log.ts',
+  'version.ts',
+  'visible.ts',
+])
 const roofFiles = new Set(['main.ts', 'index.ts', 'bin.ts'])
 
 /**

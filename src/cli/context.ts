@@ -147,8 +147,8 @@ export class Context {
 
   /** Settings of a core that runs cases which are stored: each has its definition with it. */
   get runningSettings(): CoreConfig {
-    const { model, workerConcurrency } = this.config
-    return { workerConcurrency, ...(model !== undefined && { model }) }
+    const { model, models, workerConcurrency } = this.config
+    return { workerConcurrency, models, ...(model !== undefined && { model }) }
   }
 
   /** Settings of a core that takes new cases as well. */

@@ -31,15 +31,6 @@ const working: readonly Announced[] = [
   },
 ]
 
-const packs: readonly Announced[] = [
-  {
-    command: 'check <dir>',
-    description: 'validate a pack: file, line, column, what is wrong, what would be right',
-    example: 'pack check packs/travel-claims',
-    remedy: 'Loading a pack checks it as well: cognitive-core run <pack> --case <file>',
-  },
-]
-
 const moving: readonly Announced[] = [
   {
     command: 'graduate',
@@ -77,10 +68,6 @@ const provisioning: readonly Announced[] = [
 /** What runs cases elsewhere, and what says how far this place goes. */
 export function addWorking(program: Command, act: Act): void {
   addAll(program, working, act)
-}
-
-export function addProving(program: Command, act: Act): void {
-  addAll(program.command('pack').description('look after packs'), packs, act)
 }
 
 /** Leaving the file for another database. */

@@ -16,7 +16,8 @@ import { reportFailure } from './failure.ts'
 import { helpLook } from './help.ts'
 import type { Interruption } from './interruption.ts'
 import { addKeys } from './keys.ts'
-import { addMoving, addProving, addWorking } from './not-yet.ts'
+import { addMoving, addWorking } from './not-yet.ts'
+import { addPack } from './pack.ts'
 import { addRun } from './run.ts'
 import { addServe } from './serve.ts'
 import { addSubmit } from './submit.ts'
@@ -128,7 +129,7 @@ function buildProgram(terminal: Terminal, act: Act): Command {
   addServe(program, act)
   addKeys(program, act)
   addWorking(program, act)
-  addProving(program, act)
+  addPack(program, act)
   program.helpCommand('help [command]', 'show help for a command')
   example(program, 'demo', 'tasks --help')
   return program

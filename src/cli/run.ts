@@ -52,8 +52,14 @@ async function runPack(context: Context, dir: string, options: RunOptions): Prom
   return await context.interruption.hold(async () => {
     const folder = await mkdtemp(join(tmpdir(), 'cognitive-core-run-'))
     try {
-      const { workerConcurrency } = context.config
-      const settings = { path: join(folder, 'run.db'), packs: [dir], workerConcurrency, ...(model && { model }) }
+      const { workerConcurrency, models } = context.config
+      const settings = {
+        path: join(folder, 'run.db'),
+        packs: [dir],
+        workerConcurrency,
+        models,
+        ...(model && { model }),
+      }
       return await context.writing(settings, (core) => runCases(context, core, which, { inputs, isList }))
     } finally {
       await rm(folder, { recursive: true, force: true })

@@ -1,9 +1,9 @@
-import type { JsonObject } from '../domain/json.ts'
+import type { Json, JsonObject } from '../domain/json.ts'
 import type { Step } from '../domain/workflow.ts'
 import { visibleInput } from './hidden-keys.ts'
 import type { Primitive } from './primitive.ts'
 import type { RunContext } from './run-context.ts'
-import { cutText, summarizeSteps } from './summary.ts'
+import { summarizeSteps } from './summary.ts'
 
 /**
  * What a step that asks a model is given without asking. Without a `context` of its own: the date, the case's visible
@@ -36,13 +36,16 @@ export function withAutomaticParams(
   }
 }
 
-/** Long documents are for the steps whose packs name them. */
+/** Longer texts of a case are documents: for retrieve, and for the steps whose packs name them. */
 const shownCharacters = 2000
 
 function showCase(input: JsonObject): string {
-  const shown = Object.entries(visibleInput(input)).map(([key, value]) => [
-    key,
-    typeof value === 'string' ? cutText(value, shownCharacters) : value,
-  ])
+  const shown = Object.entries(visibleInput(input)).map(([key, value]) => [key, isDocument(value) ? notShown : value])
   return JSON.stringify(Object.fromEntries(shown), undefined, 2)
+}
+
+const notShown = '[a longer text, not shown here]'
+
+function isDocument(value: Json | undefined): boolean {
+  return typeof value === 'string' && value.length > shownCharacters
 }

@@ -1,8 +1,7 @@
 import { type Json, isJsonObject } from '../domain/json.ts'
-import type { Step } from '../domain/workflow.ts'
+import { olderNames, type Step } from '../domain/workflow.ts'
 import { withAutomaticParams } from './automatic-params.ts'
-import { isHiddenKey, visibleInput, withoutHidden } from './hidden-keys.ts'
-import { olderNames } from './pack-check.ts'
+import { isHiddenKey, isPrivateKey, visibleInput, withoutHidden, withoutPrivate } from './hidden-keys.ts'
 import { type Walk, walkPath } from './paths.ts'
 import type { Primitive } from './primitive.ts'
 import type { RunContext, StepOutput } from './run-context.ts'
@@ -22,8 +21,9 @@ export function fillDomain(
   const filled = mapTexts(value, (text) =>
     text.replaceAll(/\$\{\s*domain\.([^{}]+)\}/g, (_, written: string) => {
       const reference = written.trim()
-      const found = findInDomain(domain as Json, reference.split('.'), stepName)
-      if (found !== undefined) return showValue(found)
+      const path = pathInDomain(domain, reference, stepName)
+      const walk = walkPath(domain as Json, path ?? [reference])
+      if (walk.found) return showValue(walk.value)
       unresolved.add(reference)
       return `[domain.${reference} not found]`
     }),
@@ -31,10 +31,11 @@ export function fillDomain(
   return { value: filled, unresolved: [...unresolved] }
 }
 
-function findInDomain(domain: Json, parts: readonly string[], stepName: string): Json | undefined {
-  const own = parts.length === 1 ? walkPath(domain, [stepName, ...parts]) : undefined
-  const walk = own?.found ? own : walkPath(domain, parts)
-  return walk.found ? walk.value : undefined
+/** Where in the domain a reference leads; undefined when nothing is there. */
+export function pathInDomain(domain: object, reference: string, stepName: string): readonly string[] | undefined {
+  const parts = reference.split('.')
+  const paths = parts.length === 1 ? [[stepName, ...parts], parts] : [parts]
+  return paths.find((path) => walkPath(domain as Json, path).found)
 }
 
 /** The step that is about to run, for the references that mean it: `_loop_count` is its `run`. */
@@ -45,18 +46,24 @@ export interface RunningStep {
 
 /**
  * Phase 2, before each run: fills every other reference with what the case has said so far. Maps and lists are shown as
- * JSON indented by 2; true, false and null are spelled as in JSON; what is missing is said in brackets, for the model to
- * see. What was put in is never looked at again, so a case cannot smuggle a reference in. Hidden keys of the input count
- * as absent.
+ * JSON indented by 2, scalars as Python spells them (`True`, `None`), since packs speak of them so; what is missing is
+ * said in brackets, for the model to see. What was put in is never looked at again, so a case cannot smuggle a reference
+ * in. Hidden keys of the input, and keys of outputs that are for the record alone, count as absent.
  */
 export function resolveParams(
   params: Step['params'],
   context: RunContext,
   running: RunningStep,
 ): Record<string, string> {
-  const resolve = (text: string) =>
-    text.replaceAll(/\$\{([^{}]+)\}/g, (_, reference: string) => resolveReference(reference.trim(), context, running))
+  const resolve = (text: string) => resolveText(text, context, running)
   return Object.fromEntries(Object.entries(params).map(([key, value]) => [key, showParam(mapTexts(value, resolve))]))
+}
+
+/** One text with its references filled in. */
+export function resolveText(text: string, context: RunContext, running: RunningStep): string {
+  return text.replaceAll(/\$\{([^{}]+)\}/g, (_, reference: string) =>
+    resolveReference(reference.trim(), context, running),
+  )
 }
 
 /**
@@ -81,7 +88,7 @@ function resolveReference(reference: string, context: RunContext, running: Runni
       return parts.length === 0 ? showValue(visibleInput(context.input)) : showInput(context.input, parts)
     case 'previous': {
       const previous = context.previous === undefined ? undefined : context.outputs.get(context.previous)
-      return previous ? showWalk(walkPath(previous.output, parts)) : '[no previous step output]'
+      return previous ? showOutput(previous.output, parts) : '[no previous step output]'
     }
     case 'accumulated':
       return summarizeSteps(context)
@@ -89,7 +96,12 @@ function resolveReference(reference: string, context: RunContext, running: Runni
       return String(runsOf(parts[0] ?? running.step, context, running))
   }
   const said = head.startsWith('_last_') ? latestOf(head.slice('_last_'.length), context) : context.outputs.get(head)
-  return said ? showWalk(walkPath(said.output, parts)) : `[step '${head}' not found]`
+  return said ? showOutput(said.output, parts) : `[step '${head}' not found]`
+}
+
+function showOutput(output: StepOutput['output'], parts: readonly string[]): string {
+  const walk = walkPath(output, parts, isPrivateKey)
+  return showWalk(walk.found ? { ...walk, value: withoutPrivate(walk.value) } : walk)
 }
 
 function showInput(input: RunContext['input'], parts: readonly string[]): string {
@@ -119,9 +131,18 @@ function showWalk(walk: Walk): string {
   }
 }
 
+/** A value as prompts show it. */
 function showValue(value: Json): string {
   if (typeof value === 'string') return value
-  return typeof value === 'object' ? JSON.stringify(value, undefined, 2) : String(value)
+  if (value === null) return 'None'
+  if (typeof value === 'boolean') return value ? 'True' : 'False'
+  return typeof value === 'number' ? showNumber(value) : JSON.stringify(value, undefined, 2)
+}
+
+/** Python takes to exponents earlier than JavaScript, and writes two digits of them. */
+function showNumber(value: number): string {
+  if (value === 0 || Math.abs(value) >= 1e-4) return String(value)
+  return value.toExponential().replace(/e-(\d)$/, 'e-0$1')
 }
 
 /** A list is one line per item, as packs write rules and constraints; nothing at all is the empty text. */

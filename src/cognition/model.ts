@@ -40,5 +40,10 @@ export interface Model {
   readonly name: string
   /** Scripted answers make the whole store a simulation. */
   readonly simulated: boolean
+  /**
+   * Makes sure that this alias or id could be called; rejects with a `CoreError` where something is missing. Asked before
+   * any case needs it. Unset: every alias is taken.
+   */
+  prepare?(alias: string | undefined): Promise<void>
   answer(request: ModelRequest): Promise<ModelAnswer>
 }

@@ -1,29 +1,33 @@
 import { readFile } from 'node:fs/promises'
 import { delimiter, extname, resolve } from 'node:path'
+import type { Environment, ModelSettings } from '../config.ts'
 import { maxJsonBytes, parseJson } from '../domain/json.ts'
 import { CoreError } from '../errors.ts'
 import type { Model } from './model.ts'
 import { Findings, objectSource, parseYaml, type Source } from './pack-source.ts'
 import { scriptedModel } from './scripted-model.ts'
 
-const providers = ['openai', 'anthropic', 'azure', 'google', 'bedrock', 'compatible']
+/** What a model is opened with beside its name. */
+export interface ModelOptions extends Partial<ModelSettings> {
+  /** Where the files of a script are looked for. */
+  readonly dir?: string
+  /** Where the keys are. */
+  readonly env?: Environment
+}
 
 /**
  * The model that a setting names: `scripted:FILE` for written answers (several files are separated by the platform's
- * path delimiter and read relative to `dir`), `provider/model` for a real one.
+ * path delimiter and read relative to `dir`), `provider/model` for a real one. Refuses one that could not be called.
  */
-export async function openModel(spec: string, { dir = '.' }: { readonly dir?: string } = {}): Promise<Model> {
-  if (spec.startsWith('scripted:')) {
-    const files = spec.slice('scripted:'.length).split(delimiter).filter(Boolean)
-    if (files.length === 0) throw new CoreError('CC_ERR_UNKNOWN_MODEL', { spec })
-    return scriptedModel(spec, await Promise.all(files.map((file) => readScript(file, dir))))
+export async function openModel(spec: string, options: ModelOptions = {}): Promise<Model> {
+  const { dir = '.', env = process.env, aliases = {}, providers = {} } = options
+  if (!spec.startsWith('scripted:')) {
+    const { openProviderModels } = await import('./providers/provider-models.ts')
+    return await openProviderModels(spec, { aliases, providers }, env)
   }
-  const [provider, model] = spec.split('/', 2)
-  if (!providers.includes(provider!) || !model) throw new CoreError('CC_ERR_UNKNOWN_MODEL', { spec })
-  throw new CoreError('CC_ERR_NOT_YET', {
-    what: `The provider ${provider}`,
-    remedy: 'Use scripted:FILE for now; the store is then marked as a simulation.',
-  })
+  const files = spec.slice('scripted:'.length).split(delimiter).filter(Boolean)
+  if (files.length === 0) throw new CoreError('CC_ERR_UNKNOWN_MODEL', { spec })
+  return scriptedModel(spec, await Promise.all(files.map((file) => readScript(file, dir))))
 }
 
 async function readScript(file: string, dir: string): Promise<Source> {

@@ -1,38 +1,18 @@
-import type { z } from 'zod'
 import { builtInPrimitives } from '../domain/workflow.ts'
-import { type Checked, type DomainText, rightWay, stepKeys, type WorkflowText } from './pack-shapes.ts'
-import type { Findings, Source } from './pack-source.ts'
+import { meaning } from './nearest.ts'
+import type { Checked, DomainText, StepText, WorkflowText } from './pack-shapes.ts'
+import type { Findings } from './pack-source.ts'
+import { unreadPrimitive } from './pack-texts.ts'
 
-/** Holds a source against its shape: every mismatch is a finding at its place. */
-export function checkShape<T>(source: Source, shape: z.ZodType<T>, findings: Findings): Checked<T> | undefined {
-  const parsed = shape.safeParse(source.data ?? {})
-  if (parsed.success) return { source, text: parsed.data }
-  for (const issue of parsed.error.issues) {
-    const key = issue.path.findLast((part) => typeof part === 'string')
-    const at = issue.path.length === 0 ? 'this file' : `\`${issue.path.map(String).join('.')}\``
-    findings.refuse(source.locate(issue.path), `${at} ${sayIssue(issue)}`, rightWay[String(key)] ?? 'correct the value')
-  }
-  return undefined
-}
-
-function sayIssue({ code, message }: { code: string; message: string }): string {
-  if (code === 'invalid_type' && message.endsWith('received undefined')) return 'is missing'
-  return `is wrong: ${message.replace('Invalid input: ', '')}`
-}
-
-/** Older packs' names for primitives, rewritten before anything looks at them. */
-export const olderNames: Readonly<Record<string, string>> = { think: 'deliberate', act: 'govern' }
-
-/** Checks what one workflow says by itself, and gives its primitives their present names. */
+/** Checks what one workflow says by itself: names, primitives, and transitions beside each other. */
 export function checkWorkflow(
   { source, text }: Checked<WorkflowText>,
   registered: ReadonlySet<string>,
   findings: Findings,
-): Checked<WorkflowText> {
-  const steps = text.steps.map((step) => ({ ...step, primitive: olderNames[step.primitive] ?? step.primitive }))
+): void {
   const seen = new Set<string>()
-  for (const [index, step] of steps.entries()) {
-    const place = (...path: PropertyKey[]) => source.locate(['steps', index, ...path])
+  for (const step of text.steps) {
+    const place = (...path: PropertyKey[]) => source.locate(['steps', step.at, ...path])
     if (seen.has(step.name)) {
       findings.refuse(place('name'), `two steps are called '${step.name}'`, 'give each step a name of its own')
     }
@@ -40,18 +20,36 @@ export function checkWorkflow(
     if (reservedNames.has(step.name)) {
       findings.refuse(place('name'), `'${step.name}' has a meaning in conditions and references`, 'choose another name')
     }
-    if (!registered.has(step.primitive)) {
-      const right = `use one of ${[...registered].join(', ')}, or register it with the program`
+    if (!registered.has(step.primitive) && step.primitive !== unreadPrimitive && step.primitive !== 'reflect') {
+      const otherwise = `use one of ${[...registered].join(', ')}, or register it with the program`
+      const right = meaning(step.primitive, registered, otherwise)
       findings.refuse(place('primitive'), `there is no primitive '${step.primitive}'`, right)
     }
-    if ((step.transitions ?? []).filter((item) => item.default !== undefined).length > 1) {
-      findings.refuse(place('transitions'), 'more than one `default`', 'keep the one that is meant')
-    }
-    for (const key of Object.keys(step)) {
-      if (!stepKeys.has(key)) findings.warn(place(key), `a step has no setting '${key}': it has no effect`)
+    checkTransitions({ source, text }, step, findings)
+  }
+}
+
+function checkTransitions({ source }: Checked<WorkflowText>, step: StepText, findings: Findings): void {
+  const place = (...path: PropertyKey[]) => source.locate(['steps', step.at, 'transitions', ...path])
+  const { transitions } = step
+  for (const key of ['default', 'agent_decide'] as const) {
+    const given = transitions.filter((item) => item[key] !== undefined)
+    if (given.length > 1) {
+      findings.refuse(place(given[1]!.at), `more than one \`${key}\``, 'keep the one that is meant')
     }
   }
-  return { source, text: { ...text, steps } }
+  const byDefault = transitions.find((item) => item.default !== undefined)
+  if (byDefault && transitions.some((item) => item.agent_decide)) {
+    findings.warn(place(byDefault.at), '`default` is never reached beside `agent_decide`', 'leave it out')
+  }
+  const conditions = new Set<string>()
+  for (const { when, at } of transitions) {
+    if (when === undefined) continue
+    if (conditions.has(when.trim())) {
+      findings.warn(place(at, 'when'), 'the same condition stands before this one: it never decides', 'leave one out')
+    }
+    conditions.add(when.trim())
+  }
 }
 
 export function primitivesOf(registered: Iterable<string> = []): ReadonlySet<string> {
@@ -72,7 +70,7 @@ export function checkDistinct(
 ): void {
   const files = new Map<unknown, string>()
   for (const { source, text } of texts) {
-    const name = text[key]
+    const name = (text as Readonly<Record<string, unknown>>)[key]
     const earlier = files.get(name)
     if (earlier !== undefined) {
       findings.refuse(

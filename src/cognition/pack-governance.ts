@@ -1,7 +1,8 @@
 import { tiers, type Tier, type TierPolicy } from '../domain/governance.ts'
-import type { Definition, QualityGates } from '../domain/workflow.ts'
+import { type Definition, olderNames, type QualityGates } from '../domain/workflow.ts'
+import { meaning } from './nearest.ts'
 import type { Checked, ConfigText, DomainText, WorkflowText } from './pack-shapes.ts'
-import type { Findings, Source } from './pack-source.ts'
+import type { Findings, Place, Source } from './pack-source.ts'
 import { tierNamed } from './tier-name.ts'
 
 /**
@@ -28,7 +29,10 @@ export function tierFloor(
 /** A tier nobody knows is gate: a person looks at the case, and the pack's author at the warning. */
 function readTier(written: string, source: Source, path: readonly PropertyKey[], findings: Findings): Tier {
   const tier = tierNamed(written)
-  if (!tier) findings.warn(source.locate(path), `there is no tier '${written}': it counts as gate`)
+  if (!tier) {
+    const right = meaning(written, tiers)
+    findings.warn(source.locate(path), `there is no tier '${written}': it counts as gate`, right)
+  }
   return tier ?? 'gate'
 }
 
@@ -44,7 +48,9 @@ export function tierPolicies(config: Checked<ConfigText>, findings: Findings): D
   const blocks = config.text.governance_tiers ?? {}
   for (const key of Object.keys(blocks)) {
     if (tierNamed(key)) continue
-    findings.warn(config.source.locate(['governance_tiers', key]), `there is no tier '${key}': its block has no effect`)
+    const place = config.source.locateKey(['governance_tiers', key])
+    const right = meaning(key, tiers)
+    findings.warn(place, `there is no tier '${key}': its block has no effect`, right)
   }
   const blockOf = (tier: Tier) => Object.entries(blocks).find(([key]) => tierNamed(key) === tier)?.[1]
   const holdQueue = blockOf('hold')?.queue ?? tierDefaults.hold.queue
@@ -72,9 +78,37 @@ export function qualityGates(
   const written = block.escalation_tier ?? 'gate'
   return {
     minConfidence: block.min_confidence ?? 0.5,
-    primitiveFloors: block.primitive_floors ?? {},
+    primitiveFloors: presentFloors(block.primitive_floors ?? {}),
     escalationTier: readTier(written, config.source, ['quality_gates', 'escalation_tier'], findings),
     escalationQueue: block.escalation_queue,
     exempt: (block.exempt_domains ?? []).includes(domain),
+  }
+}
+
+function presentFloors(floors: Readonly<Record<string, number>>): Readonly<Record<string, number>> {
+  return Object.fromEntries(Object.entries(floors).map(([name, floor]) => [olderNames[name] ?? name, floor]))
+}
+
+/** What the configuration says of domains and primitives that the pack does not have. */
+export function checkConfig(
+  { source, text }: Checked<ConfigText>,
+  domains: readonly Checked<DomainText>[],
+  primitives: ReadonlySet<string>,
+  findings: Findings,
+): void {
+  const names = domains.map((domain) => domain.text.domain_name)
+  const absent = (name: string, place: Place) => {
+    if (name === '*' || names.includes(name)) return
+    findings.warn(place, `there is no domain '${name}' in this pack`, meaning(name, names))
+  }
+  for (const name of Object.keys(text.overrides ?? {})) absent(name, source.locateKey(['overrides', name]))
+  for (const [index, name] of (text.quality_gates?.exempt_domains ?? []).entries()) {
+    absent(name, source.locate(['quality_gates', 'exempt_domains', index]))
+  }
+  for (const name of Object.keys(text.quality_gates?.primitive_floors ?? {})) {
+    if (primitives.has(olderNames[name] ?? name)) continue
+    const place = source.locateKey(['quality_gates', 'primitive_floors', name])
+    const right = meaning(name, primitives)
+    findings.warn(place, `there is no primitive '${name}': its floor has no effect`, right)
   }
 }

@@ -1,14 +1,17 @@
-import { type Definition, endOfWorkflow, type Fixture, type Step, type Transition } from '../domain/workflow.ts'
-import { conditionReferences, parseCondition } from './conditions.ts'
+import { type Definition, endOfWorkflow, type Step, type Transition } from '../domain/workflow.ts'
+import { isCoreError } from '../errors.ts'
+import { parseCondition } from './conditions.ts'
 import { fillDomain } from './interpolation.ts'
+import { meaning } from './nearest.ts'
 import { qualityGates, tierFloor, tierPolicies } from './pack-governance.ts'
 import type { Checked, ConfigText, DomainText, StepText, TransitionText, WorkflowText } from './pack-shapes.ts'
+import { StepPlaces } from './pack-places.ts'
 import type { Findings } from './pack-source.ts'
 
-export interface PackTexts {
+/** What of a pack goes into each of its definitions, beside workflow and domain. */
+export interface PackTexts extends Pick<Definition, 'fixtures' | 'documents'> {
   readonly name: string
   readonly config: Checked<ConfigText>
-  readonly fixtures: readonly Fixture[]
 }
 
 const defaultTimeoutMs = 300_000
@@ -26,42 +29,39 @@ export function mergeDefinition(
     pack: pack.name,
     workflow: workflow.text.name,
     domain: domain.text.domain_name,
-    steps: workflow.text.steps.map((_, index) => new StepMerge(workflow, index, domain, findings).merge()),
+    steps: workflow.text.steps.map((step) => new StepMerge(workflow, step, domain, findings).merge()),
     floor: tierFloor(pack.config, workflow, domain, findings),
     tiers: tierPolicies(pack.config, findings),
     qualityGates: qualityGates(pack.config, domain.text.domain_name, findings),
     fixtures: pack.fixtures,
+    ...(pack.documents?.length && { documents: pack.documents }),
   }
 }
 
 class StepMerge {
   private readonly workflow: Checked<WorkflowText>
-  private readonly index: number
   private readonly step: StepText
   private readonly domain: Checked<DomainText>
   private readonly findings: Findings
+  private readonly places: StepPlaces
 
-  constructor(workflow: Checked<WorkflowText>, index: number, domain: Checked<DomainText>, findings: Findings) {
+  constructor(workflow: Checked<WorkflowText>, step: StepText, domain: Checked<DomainText>, findings: Findings) {
     this.workflow = workflow
-    this.index = index
-    this.step = workflow.text.steps[index]!
+    this.step = step
     this.domain = domain
     this.findings = findings
+    this.places = new StepPlaces(workflow, step, domain)
   }
 
   merge(): Step {
     const { step } = this
-    const transitions = (step.transitions ?? []).map((item, index) => this.transition(item, index))
-    if (step.max_loops !== undefined && !transitions.some((item) => 'when' in item)) {
-      this.warn(['max_loops'], '`max_loops` has no effect without a `when`')
-    }
     return {
       name: step.name,
       primitive: step.primitive,
-      params: this.params(),
+      params: withOlderParams(step.primitive, this.fill(step.params ?? {}) as Step['params']),
       model: step.model,
       temperature: step.temperature,
-      transitions,
+      transitions: step.transitions.map((item) => this.transition(item)),
       maxLoops: step.max_loops,
       loopFallback: step.loop_fallback === undefined ? undefined : this.target(step.loop_fallback, ['loop_fallback']),
       timeoutMs: milliseconds(step.timeout_seconds ?? step.sla_seconds) ?? defaultTimeoutMs,
@@ -74,40 +74,29 @@ class StepMerge {
     }
   }
 
-  /** A text that the domain lacks is a gap in the prompt, which published packs have: it is warned of, not refused. */
-  private params(): Step['params'] {
-    const { value, unresolved } = fillDomain(this.step.params ?? {}, this.domain.text, this.step.name)
-    for (const reference of unresolved) {
-      this.warn(['params'], `the domain '${this.domain.text.domain_name}' has no '${reference}'`)
-    }
-    for (const head of unknownHeads(value, this.workflow.text)) {
-      this.warn(['params'], `'\${${head}…}' names no step of this workflow`)
-    }
-    return value as Step['params']
-  }
-
-  private transition(item: TransitionText, index: number): Transition {
-    const path = ['transitions', index]
+  private transition(item: TransitionText): Transition {
+    const path = ['transitions', item.at]
     if (item.default !== undefined) return { default: this.target(item.default, [...path, 'default']) }
-    return { when: this.condition(item.when!, [...path, 'when']), goto: this.target(item.goto!, [...path, 'goto']) }
+    if (!item.agent_decide) {
+      return { when: this.condition(item.when!, [...path, 'when']), goto: this.target(item.goto!, [...path, 'goto']) }
+    }
+    const options = item.agent_decide.options.map(({ step, description }, index) => ({
+      step: this.target(step, [...path, 'agent_decide', 'options', index, 'step']),
+      description: this.fill(description) as string,
+    }))
+    return { agentDecide: { prompt: this.fill(item.agent_decide.prompt) as string, options } }
   }
 
   private condition(text: string, path: readonly PropertyKey[]): string {
     const filled = this.fillText(text, path)
     if (filled === undefined) return text
     try {
-      const known = this.workflow.text.steps.map(({ name }) => name)
-      for (const name of conditionReferences(parseCondition(filled))) {
-        if (!known.includes(name))
-          this.warn(path, `'${name}' names no step of this workflow: what reads it never holds`)
-      }
+      parseCondition(filled)
     } catch (error) {
-      const domainText = filled === text ? '' : ` (from the domain '${this.domain.text.domain_name}')`
-      this.refuse(
-        path,
-        `${(error as Error).message}${domainText}`,
-        'compare, as in "output.category == \'a\' and output.confidence >= 0.8"',
-      )
+      if (!isCoreError(error, 'CC_ERR_CONDITION')) throw error
+      const { column, problem, right } = error.facts
+      const place = this.places.character(text, path, Number(column) - 1)
+      this.findings.refuse(place, `the condition is wrong: ${problem}`, `write ${right}`)
     }
     return filled
   }
@@ -117,38 +106,32 @@ class StepMerge {
     if (filled === undefined || filled === endOfWorkflow) return filled ?? text
     const names = this.workflow.text.steps.map(({ name }) => name)
     if (!names.includes(filled)) {
-      this.refuse(path, `there is no step '${filled}'`, `name one of ${names.join(', ')}, or ${endOfWorkflow}`)
+      const right = meaning(filled, [...names, endOfWorkflow], `name one of ${names.join(', ')}, or ${endOfWorkflow}`)
+      this.findings.refuse(this.places.character(text, path, 0), `there is no step '${filled}'`, right)
     }
     return filled
+  }
+
+  /** What is missing in a prompt is said there and warned of where references are checked. */
+  private fill(value: unknown): unknown {
+    return fillDomain(value, this.domain.text, this.step.name).value
   }
 
   /** What routing reads must be whole: a gap there would send cases somewhere by accident. */
   private fillText(text: string, path: readonly PropertyKey[]): string | undefined {
     const { value, unresolved } = fillDomain(text, this.domain.text, this.step.name)
     if (unresolved.length === 0) return value as string
-    const { domain_name } = this.domain.text
-    this.refuse(
-      path,
-      `the domain '${domain_name}' has no '${unresolved.join("', '")}'`,
-      `write it in ${this.domain.source.file}`,
-    )
+    const what = `the domain '${this.domain.text.domain_name}' has no '${unresolved.join("', '")}'`
+    this.findings.refuse(this.places.at(path), what, `write it in ${this.domain.source.file}`)
     return undefined
-  }
-
-  private refuse(path: readonly PropertyKey[], what: string, right: string): void {
-    this.findings.refuse(this.workflow.source.locate(['steps', this.index, ...path]), what, right)
-  }
-
-  private warn(path: readonly PropertyKey[], what: string): void {
-    this.findings.warn(this.workflow.source.locate(['steps', this.index, ...path]), what)
   }
 }
 
-/** First parts of references that are neither a step nor one of the names every step knows. */
-function unknownHeads(params: unknown, { steps }: WorkflowText): Set<string> {
-  const known = new Set(['input', 'previous', 'accumulated', '_loop_count', ...steps.map(({ name }) => name)])
-  const heads = [...JSON.stringify(params).matchAll(/\$\{([^}.]+)[^}]*\}/g)].map((match) => match[1]!.trim())
-  return new Set(heads.filter((head) => !known.has(head) && !head.startsWith('_last_')))
+/** Older packs gave a deliberation its `question` and `constraints` for what are `instruction` and `focus` now. */
+function withOlderParams(primitive: string, params: Step['params']): Step['params'] {
+  if (primitive !== 'deliberate' || params.instruction !== undefined || params.question === undefined) return params
+  const { question, constraints, ...others } = params
+  return { instruction: question, ...(constraints !== undefined && { focus: constraints }), ...others }
 }
 
 function milliseconds(seconds: number | undefined): number | undefined {

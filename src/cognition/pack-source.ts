@@ -1,13 +1,20 @@
+import { parseJson } from '../domain/json.ts'
 import { judgeNumber } from '../domain/json-number.ts'
-import { CoreError } from '../errors.ts'
-import { isCollection, isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument, visit } from 'yaml'
+import {
+  isCollection,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  type Pair,
+  parseDocument,
+  type Scalar,
+  visit,
+} from 'yaml'
+import { type Findings, type Place } from './pack-findings.ts'
 
-/** Where a person finds something in a pack: a file, and line and column where they are known. */
-export interface Place {
-  readonly file: string
-  readonly line?: number
-  readonly column?: number
-}
+export { Findings, type Place, placeNamed, showPlace } from './pack-findings.ts'
 
 /** One text of a pack: its data, and where each part of it stands. */
 export interface Source {
@@ -15,52 +22,44 @@ export interface Source {
   readonly data: unknown
   /** The place of the deepest part of the path that exists. */
   locate(path: readonly PropertyKey[]): Place
-}
-
-interface Problem {
-  readonly place: Place
-  readonly what: string
-  readonly right: string
-}
-
-/** What is wrong with a pack, gathered so that its author sees how much is left, and what is merely odd. */
-export class Findings {
-  readonly warnings: string[] = []
-  private readonly problems: Problem[] = []
-
-  refuse(place: Place, what: string, right: string): void {
-    this.problems.push({ place, what, right })
-  }
-
-  warn(place: Place, what: string): void {
-    const warning = `${showPlace(place)}: ${what}`
-    if (!this.warnings.includes(warning)) this.warnings.push(warning)
-  }
-
-  get clean(): boolean {
-    return this.problems.length === 0
-  }
-
-  /** Refuses the pack by its first problem. */
-  throwIfAny(): void {
-    const [first, ...others] = this.problems
-    if (!first) return
-    const more = others.length === 0 ? '' : ` (and ${others.length} more)`
-    throw new CoreError('CC_ERR_PACK', { where: showPlace(first.place), what: first.what + more, right: first.right })
-  }
-}
-
-export function showPlace({ file, line, column }: Place): string {
-  return line === undefined ? file : `${file}:${line}:${column}`
+  /** The place of the key at the end of the path. */
+  locateKey(path: readonly PropertyKey[]): Place
+  /** The place of one character, counted from 0, of the text at the path. */
+  locateText(path: readonly PropertyKey[], offset: number): Place
 }
 
 /** An object that a program handed over: it has a name and no lines. */
 export function objectSource(file: string, data: unknown): Source {
+  const locate = (path: readonly PropertyKey[]) => ({
+    file: path.length === 0 ? file : `${file} ${path.map(String).join('.')}`,
+  })
+  return { file, data, locate, locateKey: locate, locateText: locate }
+}
+
+/** JSON, read through its own door; where something stands is looked up only when somebody asks. */
+export function jsonSource(file: string, text: string): Source {
+  const data = parseJson(text)
+  let places: Pick<Source, 'locate' | 'locateKey' | 'locateText'> | undefined
+  const look = () => (places ??= placesIn(file, text))
   return {
     file,
     data,
-    locate: (path) => ({ file: path.length === 0 ? file : `${file} ${path.map(String).join('.')}` }),
+    locate: (path) => look().locate(path),
+    locateKey: (path) => look().locateKey(path),
+    locateText: (path, offset) => look().locateText(path, offset),
   }
+}
+
+/** JSON is YAML, and its parser knows where each part of a text stands. */
+function placesIn(file: string, text: string): Pick<Source, 'locate' | 'locateKey' | 'locateText'> {
+  const lines = new LineCounter()
+  const { contents } = parseDocument(text, { lineCounter: lines, uniqueKeys: false, schema: 'core' })
+  return locating(contents, text, (offset) => placeOf(file, lines, offset))
+}
+
+function placeOf(file: string, lines: LineCounter, offset: number): Place {
+  const { line, col } = lines.linePos(offset)
+  return { file, line, column: col }
 }
 
 /** Aliases stand for a handful of repeated texts; more of them multiply a small file into a large one. */
@@ -79,10 +78,7 @@ export function parseYaml(
 ): Source | undefined {
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys, schema: 'core', prettyErrors: false })
-  const placeAt = (offset: number): Place => {
-    const { line, col } = lines.linePos(offset)
-    return { file, line, column: col }
-  }
+  const placeAt = (offset: number) => placeOf(file, lines, offset)
   const [fault] = [...document.errors, ...document.warnings]
   if (fault) {
     // The parser reports its own recursion as a fault when a text nests endlessly.
@@ -91,9 +87,12 @@ export function parseYaml(
     return undefined
   }
   if (!checkNodes(document.contents, placeAt, findings)) return undefined
-  const locate = (path: readonly PropertyKey[]) => placeAt(deepest(document.contents, path)?.range?.[0] ?? 0)
   try {
-    return { file, data: document.toJS({ maxAliasCount: maxAliases }), locate }
+    return {
+      file,
+      data: document.toJS({ maxAliasCount: maxAliases }),
+      ...locating(document.contents, text, placeAt),
+    }
   } catch (error) {
     findings.refuse({ file }, (error as Error).message, `use fewer aliases: at most ${maxAliases}`)
     return undefined
@@ -160,20 +159,57 @@ function warnOfDuplicates(pairs: readonly Pair[], placeAt: (offset: number) => P
   }
 }
 
+function locating(root: Node | null, text: string, placeAt: (offset: number) => Place) {
+  const startOf = (node: Node | null | undefined) => placeAt(node?.range?.[0] ?? 0)
+  return {
+    locate: (path: readonly PropertyKey[]) => startOf(deepest(root, path)),
+    locateKey: (path: readonly PropertyKey[]) => {
+      const around = deepest(root, path.slice(0, -1))
+      const pair = isMap(around) ? lastPair(around.items, path.at(-1)!) : undefined
+      return startOf((pair?.key as Node | undefined) ?? deepest(root, path))
+    },
+    locateText: (path: readonly PropertyKey[], offset: number) => {
+      const node = deepest(root, path)
+      return isScalar(node) ? placeAt(offsetInFile(text, node, offset)) : startOf(node)
+    },
+  }
+}
+
+/**
+ * Where a character of a scalar's value stands in the file. Value and file are walked side by side: quotes, escapes,
+ * folded lines and indents are what the file has more. Where they cannot be brought together it is the beginning.
+ */
+function offsetInFile(text: string, node: Scalar, offset: number): number {
+  const [start, end] = node.range!
+  const value = String(node.value)
+  const isBlock = node.type === 'BLOCK_LITERAL' || node.type === 'BLOCK_FOLDED'
+  let at = isBlock ? text.indexOf('\n', start) + 1 : start
+  for (let index = 0; index <= offset && index < value.length; index++, at++) {
+    const isThere = /\s/.test(value[index]!) ? /[\s\\]/ : undefined
+    while (at < end && !(isThere ? isThere.test(text[at]!) : text[at] === value[index])) at++
+    if (at >= end) return start
+    if (index === offset) return at
+  }
+  return start
+}
+
 function deepest(root: Node | null, path: readonly PropertyKey[]): Node | null {
   let node = root
   for (const part of path) {
-    const child = isMap(node) || isSeq(node) ? lastChild(node, part) : undefined
+    const child = isMap(node) || isSeq(node) ? childAt(node, part) : undefined
     if (!child) break
     node = child
   }
   return node
 }
 
-/** The value that counts: of a key that stands twice, the last. */
-function lastChild(node: Node, part: PropertyKey): Node | undefined {
+function childAt(node: Node, part: PropertyKey): Node | undefined {
   if (isSeq(node)) return node.items[Number(part)] as Node | undefined
-  if (!isMap(node)) return undefined
-  const pair = node.items.findLast(({ key }) => isScalar(key) && String(key.value) === String(part))
+  const pair = isMap(node) ? lastPair(node.items, part) : undefined
   return (pair?.value ?? pair?.key) as Node | undefined
+}
+
+/** The one that counts: of a key that stands twice, the last. */
+function lastPair(pairs: readonly Pair[], key: PropertyKey): Pair | undefined {
+  return pairs.findLast((pair) => isScalar(pair.key) && String(pair.key.value) === String(key))
 }

@@ -3,19 +3,8 @@ import { canonicalJson } from '../domain/json.ts'
 import type { Definition } from '../domain/workflow.ts'
 import { CoreError } from '../errors.ts'
 import { type PinnedDefinition, pin } from './definition.ts'
-import { fillDomain } from './interpolation.ts'
-import { checkDistinct, checkShape, checkWorkflow, primitivesOf } from './pack-check.ts'
-import { type CaseFile, type PackFiles, readPackFiles } from './pack-files.ts'
-import { mergeDefinition } from './pack-merge.ts'
-import { refuseNotYet } from './pack-not-yet.ts'
-import {
-  type Checked,
-  configShape,
-  type DomainText,
-  domainShape,
-  type WorkflowText,
-  workflowShape,
-} from './pack-shapes.ts'
+import { assemble, type PackParts } from './pack-assembly.ts'
+import { type CaseFile, readPackFiles } from './pack-files.ts'
 import { Findings, objectSource } from './pack-source.ts'
 
 export type { CaseFile } from './pack-files.ts'
@@ -44,7 +33,7 @@ export interface PackOptions {
 export async function loadPack(dir: string, options: PackOptions = {}): Promise<Pack> {
   const findings = new Findings()
   const files = await readPackFiles(dir, findings)
-  return assemble(basename(files.dir), files, findings, options)
+  return finish(basename(files.dir), files, findings, options)
 }
 
 export interface PackObjects {
@@ -61,14 +50,15 @@ export function definePack({ name, workflows, domains, config = {} }: PackObject
   const source = (file: string, text: object) => objectSource(file, plainCopy(file, text, findings))
   const sources = (kind: string, texts: readonly object[]) =>
     texts.map((text, index) => source(`${name} ${kind}[${index}]`, text))
-  const files: Parts = {
+  const parts = {
     config: source(`${name} config`, config),
     workflows: sources('workflows', workflows),
     domains: sources('domains', domains),
     fixtures: [],
+    documents: [],
     cases: [],
   }
-  return assemble(name, files, findings, options)
+  return finish(name, parts, findings, options)
 }
 
 /** What canonical JSON can carry of a program's object: the same that a file could have said. */
@@ -81,70 +71,12 @@ function plainCopy(file: string, text: object, findings: Findings): unknown {
   }
 }
 
-type Parts = Omit<PackFiles, 'dir' | 'scriptedFile'> & Partial<Pick<PackFiles, 'dir' | 'scriptedFile'>>
-
-function assemble(name: string, parts: Parts, findings: Findings, options: PackOptions): Pack {
-  findings.throwIfAny()
-  refuseNotYet(parts.config, parts.workflows, parts.domains)
-
-  const registered = primitivesOf(options.primitives)
-  const config = checkShape(parts.config, configShape, findings)
-  const workflows = parts.workflows
-    .map((source) => checkShape(source, workflowShape, findings))
-    .filter((workflow) => workflow !== undefined)
-    .map((workflow) => checkWorkflow(workflow, registered, findings))
-  const domains = parts.domains
-    .map((source) => checkShape(source, domainShape, findings))
-    .filter((domain) => domain !== undefined)
-  checkDistinct(workflows, 'name', findings)
-  checkDistinct(domains, 'domain_name', findings)
-  findings.throwIfAny()
-
-  const texts = { name, config: config!, fixtures: parts.fixtures }
-  const pairs = pairUp(workflows, domains, findings)
-  const definitions = pairs.map(([workflow, domain]) => mergeDefinition(texts, workflow, domain, findings))
-  if (definitions.length === 0) {
-    findings.refuse({ file: name }, 'no workflow with a domain', 'add `workflows/*.yaml` and a domain file')
-  }
+/** The pack, once nothing in it is wrong. */
+function finish(name: string, parts: PackParts, findings: Findings, options: PackOptions): Pack {
+  const definitions = assemble(name, parts, findings, options)
   findings.throwIfAny()
   const { dir, cases, scriptedFile } = parts
   return { name, dir, definitions: definitions.map(pin), cases, scriptedFile, warnings: findings.warnings }
-}
-
-type WorkflowAndDomain = readonly [Checked<WorkflowText>, Checked<DomainText>]
-
-/** Which domain goes with which workflow: as the domain says by `workflow:`, else wherever it fits. */
-function pairUp(
-  workflows: readonly Checked<WorkflowText>[],
-  domains: readonly Checked<DomainText>[],
-  findings: Findings,
-): WorkflowAndDomain[] {
-  for (const { source, text } of domains) {
-    if (text.workflow === undefined || workflows.some((workflow) => workflow.text.name === text.workflow)) continue
-    findings.warn(source.locate(['workflow']), `there is no workflow '${text.workflow}' in this pack`)
-  }
-  const onlyPair = workflows.length === 1 && domains.length === 1
-  return workflows.flatMap((workflow) => {
-    const fitting = domains.filter((domain) =>
-      domain.text.workflow === undefined
-        ? onlyPair || fits(workflow, domain)
-        : domain.text.workflow === workflow.text.name,
-    )
-    if (fitting.length === 0) findings.warn(workflow.source.locate(['name']), 'no domain of this pack goes with it')
-    return fitting.map((domain): WorkflowAndDomain => [workflow, domain])
-  })
-}
-
-/** A domain fits a workflow when it has every text that routing reads, and any of those that the prompts ask for. */
-function fits({ text: workflow }: Checked<WorkflowText>, { text: domain }: Checked<DomainText>): boolean {
-  let asked = 0
-  let missing = 0
-  for (const { name, params, transitions, loop_fallback } of workflow.steps) {
-    if (fillDomain([transitions ?? [], loop_fallback ?? ''], domain, name).unresolved.length > 0) return false
-    asked += new Set(JSON.stringify(params ?? {}).match(/\$\{domain\.[^}]+\}/g)).size
-    missing += new Set(fillDomain(params ?? {}, domain, name).unresolved).size
-  }
-  return asked === 0 || missing < asked
 }
 
 /**

@@ -17,7 +17,7 @@ export function walkPath(
 ): Walk {
   let value = start
   for (const part of parts) {
-    const inside: Json | undefined = typeof value === 'string' ? structureIn(value) : value
+    const inside = typeof value === 'string' ? structureIn(value) : value
     if (Array.isArray(inside)) {
       const list = inside as readonly Json[]
       value = /^\d+$/.test(part) ? list[Number(part)] : undefined
@@ -29,12 +29,12 @@ export function walkPath(
       return { found: false, why: 'into', part, kind: kindOf(value) }
     }
   }
-  if (value === undefined) return { found: false, why: 'field', part: '', kind: 'undefined' }
+  if (value === undefined) return { found: false, why: 'field', part: '', kind: 'NoneType' }
   return { found: true, value }
 }
 
-/** The map or list that a text holds, if it holds one and nothing else. */
-function structureIn(text: string): Json | undefined {
+/** The map or list that a text holds, if it holds one and nothing else; otherwise the text. */
+export function structureIn(text: string): Json {
   if (!/^\s*[[{]/.test(text)) return text
   try {
     return parseJson(text)
@@ -43,6 +43,9 @@ function structureIn(text: string): Json | undefined {
   }
 }
 
+/** The name of a value's kind as the language spells it in prompts; packs were written beside Python. */
 function kindOf(value: Json | undefined): string {
-  return value === null ? 'null' : typeof value
+  if (value === null || value === undefined) return 'NoneType'
+  if (typeof value === 'number') return Number.isInteger(value) ? 'int' : 'float'
+  return typeof value === 'boolean' ? 'bool' : 'str'
 }

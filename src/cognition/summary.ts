@@ -1,5 +1,6 @@
-import type { Json, JsonObject } from '../domain/json.ts'
+import { type Json, isJsonObject, type JsonObject } from '../domain/json.ts'
 import { endOfWorkflow } from '../domain/workflow.ts'
+import { isPrivateKey, withoutPrivate } from './hidden-keys.ts'
 import type { RunContext, StepOutput } from './run-context.ts'
 
 const textCharacters = 300
@@ -27,7 +28,9 @@ export function summarizeSteps(context: RunContext): string {
 
 function summarize({ step, primitive, run, output, wentTo }: StepOutput): string {
   const again = run > 1 ? `, run ${run}` : ''
-  const said = keyFields[primitive] ? pick(output, keyFields[primitive]) : cutText(oneLine(output), textCharacters)
+  const said = keyFields[primitive]
+    ? pick(output, keyFields[primitive])
+    : cutText(oneLine(withoutPrivate(output)), textCharacters)
   return `- ${step} (${primitive}${again}): ${said}${showWay(wentTo)}`
 }
 
@@ -58,8 +61,9 @@ function pick(output: JsonObject, fields: readonly string[]): string {
 
 function showField(value: Json): string {
   if (Array.isArray(value)) return value.length === 0 ? 'none' : `${value.length}`
-  if (typeof value === 'object' && value !== null) return Object.keys(value).join(', ') || 'none'
-  return oneLine(value)
+  if (!isJsonObject(value)) return oneLine(withoutPrivate(value))
+  const keys = Object.keys(value).filter((key) => !isPrivateKey(key))
+  return keys.join(', ') || 'none'
 }
 
 function oneLine(value: Json): string {

@@ -1,6 +1,7 @@
 import type { Json, JsonObject } from '../domain/json.ts'
-import type { Fixture } from '../domain/workflow.ts'
-import { withoutHidden } from './hidden-keys.ts'
+import type { Fixture, PackDocument } from '../domain/workflow.ts'
+import { visibleInput, withoutHidden } from './hidden-keys.ts'
+import { calculateSettlement, settlementTool } from './settlement.ts'
 
 /** What retrieve may ask: the names of its sources with what each of them says. */
 export type Tools = ReadonlyMap<string, Json>
@@ -10,17 +11,31 @@ const identityKeys = ['claim_id', 'policy_number', 'policyholder']
 
 /**
  * The sources of a case: its own fields when it brings `get_*` data, else the pack's fixture for its id, else its own
- * fields. What is hidden never becomes a source.
+ * fields; then the pack's documents, and the calculation of a settlement where there is something to calculate. What is
+ * hidden never becomes a source.
  */
-export function caseTools(input: JsonObject, fixtures: readonly Fixture[]): Tools {
-  const fields = withoutHidden(input)
+export function caseTools(
+  input: JsonObject,
+  fixtures: readonly Fixture[],
+  documents: readonly PackDocument[] = [],
+): Tools {
+  const data = Object.entries(dataOf(input, fixtures)).map(([key, value]): [string, Json] => [key, asToolAnswer(value)])
+  const texts = documents.map(({ name, text }): [string, Json] => [name, { value: text }])
+  const tools = new Map([...texts, ...data])
+  // A fixture may stand in for the calculation, and never for its result.
+  const settlement = calculateSettlement(tools)
+  if (settlement) tools.set(settlementTool, settlement)
+  return tools
+}
+
+function dataOf(input: JsonObject, fixtures: readonly Fixture[]): JsonObject {
+  const fields = visibleInput(input)
   const bringsData = Object.entries(fields).some(([key, value]) => key.startsWith('get_') && isStructure(value))
   const ids = [input.case_id, input.claim_id]
   const fixture = bringsData ? undefined : fixtures.find(({ caseId }) => ids.includes(caseId))
-  if (!fixture) return new Map(Object.entries(fields).map(([key, value]) => [key, asToolAnswer(value)]))
+  if (!fixture) return fields
   const identity = Object.entries(fields).filter(([key]) => identityKeys.includes(key))
-  const data = Object.entries(withoutHidden(fixture.tools as JsonObject))
-  return new Map([...identity, ...data].map(([key, value]) => [key, asToolAnswer(value)]))
+  return { ...Object.fromEntries(identity), ...withoutHidden(fixture.tools as JsonObject) }
 }
 
 /** A bare value becomes `{value: x}`, so that every source answers with something that has fields. */

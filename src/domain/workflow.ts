@@ -12,10 +12,22 @@ export const builtInPrimitives = [
   'govern',
 ] as const
 
+/** Older packs' names for primitives. */
+export const olderNames: Readonly<Record<string, string>> = { think: 'deliberate', act: 'govern' }
+
 /** Where a workflow goes to stop. */
 export const endOfWorkflow = '__end__'
 
-export type Transition = { readonly when: string; readonly goto: string } | { readonly default: string }
+export type Transition =
+  | { readonly when: string; readonly goto: string }
+  | { readonly agentDecide: AgentDecide }
+  | { readonly default: string }
+
+/** A choice that is left to the model. Without a valid answer the first option is taken, and governance is told. */
+export interface AgentDecide {
+  readonly prompt: string
+  readonly options: readonly { readonly step: string; readonly description: string }[]
+}
 
 /** One step as merged with its domain: every `${domain.…}` is filled in, every runtime `${…}` still stands. */
 export interface Step {
@@ -68,6 +80,8 @@ export interface Definition {
   readonly qualityGates: QualityGates | undefined
   /** Fixture data that retrieve may use beside the case's own, as the pack had it when this was pinned. */
   readonly fixtures: readonly Fixture[]
+  /** Texts of the pack's document folder, which every case may retrieve; unset where there is none. */
+  readonly documents?: readonly PackDocument[]
 }
 
 export interface Fixture {
@@ -75,13 +89,25 @@ export interface Fixture {
   readonly tools: Readonly<Record<string, unknown>>
 }
 
+/** A text that a pack brings along, by the name under which it is retrieved. */
+export interface PackDocument {
+  readonly name: string
+  readonly text: string
+}
+
 /** How the next step was chosen; recorded with the checkpoint. */
 export interface Route {
   /** The next step's name, or `__end__`. */
   readonly to: string
-  readonly by: 'sequence' | 'when' | 'default' | 'loop_fallback' | 'failure'
+  readonly by: 'sequence' | 'when' | 'agent' | 'default' | RouteFallback | 'failure'
   /** The condition that held, as parsed after `${domain.…}`. */
   readonly condition?: string
   /** Operands that were missing, whose comparisons therefore were false. */
   readonly missing?: readonly string[]
+  /** What sent an earlier run of this step on in place of its conditions; it counts for governance still. */
+  readonly earlier?: RouteFallback
 }
+
+/** Ways that were taken because the one that was meant could not be found. */
+export const routeFallbacks = ['loop_fallback', 'agent_fallback'] as const
+export type RouteFallback = (typeof routeFallbacks)[number]

@@ -81,7 +81,7 @@ export class Coordinator extends StoreReader implements Core {
       request.key === undefined ? undefined : await this.store.read((reader) => findSubmission(reader, newCase))
     if (seen) return seen
     const pinned = findDefinition(this.packs, request.workflow, request.domain)
-    refuseUnrunnable(this.engine, pinned.definition)
+    await refuseUnrunnable(this.engine, pinned.definition)
     const submitted = await this.write(async (tx, isAgain): Promise<Submitted> => {
       const { instanceId } = newCase
       const own = isAgain ? await readInstance(tx, instanceId) : undefined

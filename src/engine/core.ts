@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts'
+import type { ModelSettings } from '../config.ts'
 import type { Model } from '../cognition/model.ts'
 import type { PackObjects } from '../cognition/pack.ts'
 import type { Primitive } from '../cognition/primitive.ts'
@@ -137,8 +138,13 @@ export interface CoreConfig {
   readonly backend?: Backend
   /** Folders of packs, or packs as objects. */
   readonly packs?: readonly (string | PackObjects)[]
-  /** `scripted:FILE`, or a model of the program's own. Unset: workflows that need a model are refused at submit. */
+  /**
+   * `scripted:FILE`, `provider/model`, or a model of the program's own. Unset: workflows that need a model are refused at
+   * submit.
+   */
   readonly model?: string | Model
+  /** What a model that is given by its name is opened with: aliases, and how its provider is called. */
+  readonly models?: ModelSettings
   /** Types of step beside the built-in ones, which they may not replace. */
   readonly primitives?: readonly Primitive[]
   /**

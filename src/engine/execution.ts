@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { thenDecide } from '../cognition/agent-decide.ts'
 import { placeOfStep } from '../cognition/definition.ts'
 import type { RunContext, StepOutput } from '../cognition/run-context.ts'
 import { resolveStepParams } from '../cognition/interpolation.ts'
@@ -12,10 +13,10 @@ import type { Log } from '../log.ts'
 import type { Backend } from '../storage/backend.ts'
 import type { Claimed } from '../storage/claimed.ts'
 import type { StepCommit } from '../storage/hot-path.ts'
-import { abandoned, type Attempt, attemptStep, backoffMs } from './attempt.ts'
+import { abandoned, type Attempt, attemptStep, pauseMs } from './attempt.ts'
 import { baseOf, type BuildCommit, type CommitBase, type CommitLane, type CommitOutcome } from './commit-lane.ts'
 import type { Progress } from './core.ts'
-import type { Mishap } from './governing.ts'
+import { fallbackIn, type Mishap } from './governing.ts'
 import { type Loaded, loadInstance } from './loading.ts'
 import { type Recorder, recorderOf, type StepRecord } from './recording.ts'
 import { type Abilities, refuseUnrunnable } from './runnable.ts'
@@ -58,7 +59,7 @@ interface Position {
  */
 export async function execute(engine: Engine, work: Claimed): Promise<void> {
   const definition = await engine.definition(work.definitionHash)
-  refuseUnrunnable(engine, definition)
+  await refuseUnrunnable(engine, definition)
   const loaded = await loadInstance(engine.backend, work, definition)
   await new Execution(engine, work, loaded).run()
 }
@@ -140,10 +141,11 @@ class Execution {
       params,
       context,
       fixtures: this.definition.fixtures,
+      documents: this.definition.documents,
       idempotencyKey: this.idempotencyKey(),
       model: this.engine.model,
     }
-    return await attemptStep(primitive, call, this.engine.running, this.engine.clock)
+    return await attemptStep(thenDecide(primitive), call, this.engine.running, this.engine.clock)
   }
 
   private async record(
@@ -185,7 +187,10 @@ class Execution {
   }
 
   private route(step: Step, { output }: StepResult): Route {
-    return chooseRoute(step, output, this.position.run, this.context(), this.definition.steps)
+    const route = chooseRoute(step, output, this.position.run, this.context(), this.definition.steps)
+    const before = this.mishaps.get(step.name)?.what
+    // Only the latest run of a step is read back; it carries what governance must know of those before.
+    return before === undefined || before === 'failed' || fallbackIn(route) ? route : { ...route, earlier: before }
   }
 
   private buildCompleted(record: StepRecord, result: { output: JsonObject; model?: string }): BuildCommit {
@@ -236,7 +241,7 @@ class Execution {
   private async recordRetry(step: Step, failure: StepFailure): Promise<boolean> {
     const next = this.position.attempt + 2
     const now = this.now()
-    const dueMs = now + backoffMs(step.retry, next, this.engine.draw())
+    const dueMs = now + pauseMs(failure, step.retry, next, this.engine.draw())
     const written = this.recorder.writeRetry(step, this.position, failure, dueMs, now)
     await this.commit((base) => this.recorder.retried(this.fenceAt(base), base, written))
     return false
@@ -298,7 +303,8 @@ class Execution {
     this.outputs.set(step.name, { step: step.name, primitive: step.primitive, run, output, wentTo: route.to })
     this.runs.set(step.name, run)
     this.previous = step.name
-    if (route.by === 'loop_fallback') this.mishaps.set(step.name, { step: step.name, what: 'loop_fallback' })
+    const fallback = fallbackIn(route)
+    if (fallback) this.mishaps.set(step.name, { step: step.name, what: fallback })
   }
 
   private forget(step: Step, run: number): void {

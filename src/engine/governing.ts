@@ -1,7 +1,7 @@
 import type { RunContext } from '../cognition/run-context.ts'
 import { highestTier, isAbove, type Tier, type TierContribution, tiers } from '../domain/governance.ts'
 import type { JsonObject } from '../domain/json.ts'
-import type { Definition } from '../domain/workflow.ts'
+import { type Definition, type Route, type RouteFallback, routeFallbacks } from '../domain/workflow.ts'
 
 /** What the workflow has to say about the tier, gathered when it has ended. */
 export interface Governed {
@@ -16,7 +16,18 @@ export interface Governed {
 /** What routing noticed along the way: steps that fell back or failed without ending the case. */
 export interface Mishap {
   readonly step: string
-  readonly what: 'loop_fallback' | 'failed'
+  readonly what: RouteFallback | 'failed'
+}
+
+/** How this route, or an earlier one from the same step, fell back. */
+export function fallbackIn({ by, earlier }: Route): RouteFallback | undefined {
+  return routeFallbacks.find((fallback) => fallback === by) ?? earlier
+}
+
+const mishapWords: Readonly<Record<Mishap['what'], string>> = {
+  failed: 'failed',
+  loop_fallback: 'ran out of loops',
+  agent_fallback: 'had no valid choice of the next step',
 }
 
 /**
@@ -34,8 +45,7 @@ export function govern(definition: Definition, context: RunContext, mishaps: rea
     contributions.push({ source: 'fallback', tier: 'gate', because: 'no govern step gave a tier' })
   }
   for (const { step, what } of mishaps) {
-    const because = what === 'failed' ? `${step} failed` : `${step} ran out of loops`
-    contributions.push({ source: 'fallback', tier: 'gate', because })
+    contributions.push({ source: 'fallback', tier: 'gate', because: `${step} ${mishapWords[what]}` })
   }
   const gate = qualityVoice(definition, context)
   if (gate) contributions.push(gate)

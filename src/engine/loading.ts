@@ -7,7 +7,7 @@ import type { Backend, Reader } from '../storage/backend.ts'
 import { readLatestCheckpoints } from '../storage/checkpoints.ts'
 import type { Claimed } from '../storage/claimed.ts'
 import { readPayloads } from '../storage/payloads.ts'
-import type { Mishap } from './governing.ts'
+import { fallbackIn, type Mishap } from './governing.ts'
 import { assertPointer, assertRecorded, vouchedSubmission } from './vouching.ts'
 
 /** What an execution needs to go on, read once per claim: its size follows the workflow, not the history. */
@@ -62,7 +62,8 @@ function recall(latest: readonly Checkpoint[], payloads: ReadonlyMap<string, Pay
   for (const { step, primitive, run, status, route: routeText, outputPayloadId } of latest) {
     const route = JSON.parse(routeText) as Route
     runs.set(step, run)
-    if (route.by === 'loop_fallback') mishaps.set(step, { step, what: 'loop_fallback' })
+    const fallback = fallbackIn(route)
+    if (fallback) mishaps.set(step, { step, what: fallback })
     // A failed run leaves no output behind; `retry` runs the step again, and its success takes this place.
     if (status === 'failed') continue
     outputs.set(step, { step, primitive, run, output: contentOf(payloads.get(outputPayloadId)), wentTo: route.to })

@@ -2,7 +2,7 @@ import { type Clock, systemClock } from '../clock.ts'
 import { definitionHash, parseDefinition } from '../cognition/definition.ts'
 import { definePack, loadPack, type Pack, refuseDuplicateWorkflows } from '../cognition/pack.ts'
 import type { Model } from '../cognition/model.ts'
-import { olderNames } from '../cognition/pack-check.ts'
+import { olderNames } from '../domain/workflow.ts'
 import { openModel } from '../cognition/models.ts'
 import type { Primitive } from '../cognition/primitive.ts'
 import { builtIn } from '../cognition/primitives/index.ts'
@@ -32,7 +32,8 @@ export async function openCore(config: CoreConfig = {}): Promise<Core> {
   const concurrency = checkConcurrency(config.workerConcurrency ?? maxSqliteWorkers)
   const primitives = joinPrimitives(config.primitives ?? [])
   const packs = await loadPacks(config.packs ?? [], [...primitives.keys()])
-  const model = typeof config.model === 'string' ? await openModel(config.model) : config.model
+  const model = typeof config.model === 'string' ? await openModel(config.model, config.models) : config.model
+  for (const alias of model ? aliasesIn(packs) : []) await model?.prepare?.(alias)
   const backend = config.backend ?? (await openPath(config, clock))
   try {
     const meta = await backend.read(readMeta)
@@ -47,6 +48,12 @@ export async function openCore(config: CoreConfig = {}): Promise<Core> {
     if (!config.backend) await backend.close()
     throw error
   }
+}
+
+/** Models that steps name themselves: they must be there before the first case needs them. */
+function aliasesIn(packs: readonly Pack[]): ReadonlySet<string> {
+  const steps = packs.flatMap(({ definitions }) => definitions.flatMap(({ definition }) => definition.steps))
+  return new Set(steps.flatMap(({ model }) => model ?? []))
 }
 
 async function openPath({ path = defaultDbPath, url }: CoreConfig, clock: Clock): Promise<Backend> {

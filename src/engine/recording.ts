@@ -175,7 +175,7 @@ export function recorderOf(instance: LiveInstance, definition: Definition) {
     ): StepWriting => writeStep(record, 'completed', { kind: 'output', value: result.output }, result, undefined),
 
     writeFailed: (record: StepRecord, failure: StepFailure): StepWriting =>
-      writeStep(record, 'failed', { kind: 'error', value: errorContent(failure) }, {}, failure.code),
+      writeStep(record, 'failed', { kind: 'error', value: errorContent(failure) }, failure.spent, failure.code),
 
     /** An attempt that will be repeated: recorded with its reason, and the run's place is kept. */
     writeRetry: (
@@ -187,8 +187,17 @@ export function recorderOf(instance: LiveInstance, definition: Definition) {
     ) => {
       const value = errorContent(failure)
       const { payload, reference } = newPayload({ instanceId, kind: 'error', value, nowMs: atMs })
-      const facts = { run: position.run, attempt: position.attempt + 1, error: failure.code, due_ms: dueMs }
-      const draft: Draft = { type: 'step.retried', atMs, step: step.name, payload: reference, facts }
+      const { model, inputTokens, outputTokens } = failure.spent
+      const facts = {
+        run: position.run,
+        attempt: position.attempt + 1,
+        error: failure.code,
+        due_ms: dueMs,
+        ...(inputTokens !== undefined && { input_tokens: inputTokens }),
+        ...(outputTokens !== undefined && { output_tokens: outputTokens }),
+      }
+      const named = model === undefined ? {} : { model }
+      const draft: Draft = { type: 'step.retried', atMs, step: step.name, payload: reference, ...named, facts }
       return { payload, draft, dueMs, attempt: position.attempt + 1, atMs }
     },
 

@@ -10,14 +10,24 @@ export interface Abilities {
 }
 
 /** Refuses a definition that this process cannot run. Another one may be able to, so its cases are left alone here. */
-export function refuseUnrunnable({ primitives, model }: Abilities, { steps }: Definition): void {
-  for (const { name: step, primitive } of steps) {
+export async function refuseUnrunnable({ primitives, model }: Abilities, { steps }: Definition): Promise<void> {
+  for (const { name: step, primitive, transitions, model: alias } of steps) {
     const known = primitives.get(primitive)
     if (!known) throw new CoreError('CC_ERR_NO_PRIMITIVE', { step, primitive })
-    if (known.needsModel && !model) throw new CoreError('CC_ERR_NO_MODEL', { step, primitive })
+    const asksModel = known.needsModel || transitions.some((transition) => 'agentDecide' in transition)
+    if (asksModel && !model) throw new CoreError('CC_ERR_NO_MODEL', { step, primitive })
+    if (alias !== undefined) await model?.prepare?.(alias)
   }
 }
 
+const unrunnable = [
+  'CC_ERR_NO_PRIMITIVE',
+  'CC_ERR_NO_MODEL',
+  'CC_ERR_UNKNOWN_MODEL',
+  'CC_ERR_MODEL_KEY',
+  'CC_ERR_MODEL_PACKAGE',
+] as const
+
 export function isUnrunnable(error: unknown): error is CoreError {
-  return isCoreError(error, 'CC_ERR_NO_PRIMITIVE') || isCoreError(error, 'CC_ERR_NO_MODEL')
+  return unrunnable.some((code) => isCoreError(error, code))
 }

@@ -30,7 +30,7 @@ export async function waitUntilRest(
       const view = await reader.getCase(instanceId)
       if (view.status !== 'running') return view
       if (engine.stuck.has(instanceId)) throw new CoreError('CC_ERR_CASE_STUCK', { instanceId })
-      refuseUnrunnable(engine, await engine.definition(view.definitionHash))
+      await refuseUnrunnable(engine, await engine.definition(view.definitionHash))
       await Promise.race([changed.promise, cutShort.promise])
     }
   } catch (error) {

@@ -22,13 +22,14 @@ const commands = [
   'db init',
   'db migrate',
   'db schema',
+  'pack check',
+  'pack schema',
 ] as const
 
 const notYet = [
   'serve',
   'worker',
   'doctor',
-  'pack check DIR',
   'keys add NAME',
   'keys list',
   'keys revoke NAME',

@@ -99,7 +99,7 @@ test('a definition keeps its hash until something that decides cases changes', (
 test('a pinned definition reads back as it was, and nobody can change it', () => {
   const { text, definition } = definePack({
     name: 'p',
-    workflows: [{ name: 'w', steps: [{ name: 's', primitive: 'govern' }] }],
+    workflows: [{ name: 'w', steps: [governStep] }],
     domains: [{ domain_name: 'd' }],
   }).definitions[0]!
 
@@ -108,11 +108,14 @@ test('a pinned definition reads back as it was, and nobody can change it', () =>
   assert.throws(() => parseDefinition('{"format": 2}'), { code: 'CC_ERR_DEFINITION_FORMAT' })
 })
 
+const governParams = { workflow_state: 'done', governance_context: 'all' }
+const governStep = { name: 's', primitive: 'govern', params: governParams }
+
 /** One definition from one step, for everything that a configuration or a domain says. */
 function define(config: object, domain: object = {}, step: object = {}) {
   const pack = definePack({
     name: 'p',
-    workflows: [{ name: 'w', steps: [{ name: 's', primitive: 'govern', ...step }] }],
+    workflows: [{ name: 'w', steps: [{ ...governStep, ...step }] }],
     domains: [{ domain_name: 'd', ...domain }],
     config,
   })
@@ -152,10 +155,14 @@ test('tiers keep the queues, times and shares that the configuration gives them'
 test('quality gates are off when their block is absent or empty, and on with a floor of 0.5 otherwise', () => {
   assert.equal(define({}).definition.qualityGates, undefined)
   assert.equal(define({ quality_gates: {} }).definition.qualityGates, undefined)
-  const quality_gates = { primitive_floors: { verify: 0.7 }, exempt_domains: ['d'], escalation_tier: 'hold' }
+  const quality_gates = {
+    primitive_floors: { verify: 0.7, think: 0.6 },
+    exempt_domains: ['d'],
+    escalation_tier: 'hold',
+  }
   assert.deepEqual(define({ quality_gates }).definition.qualityGates, {
     minConfidence: 0.5,
-    primitiveFloors: { verify: 0.7 },
+    primitiveFloors: { verify: 0.7, deliberate: 0.6 },
     escalationTier: 'hold',
     exempt: true,
   })
@@ -173,7 +180,10 @@ test('a step takes its time limit, its retries and its outside effect from the w
 
 test("older packs' names for primitives are read as today's", () => {
   assert.equal(define({}, {}, { primitive: 'act' }).definition.steps[0]!.primitive, 'govern')
-  assert.equal(define({}, {}, { primitive: 'think' }).definition.steps[0]!.primitive, 'deliberate')
+  const params = { question: 'what now', constraints: 'be quick' }
+  const [thinking] = define({}, {}, { primitive: 'think', params }).definition.steps
+  assert.equal(thinking!.primitive, 'deliberate')
+  assert.deepEqual(thinking!.params, { instruction: 'what now', focus: 'be quick' })
 })
 
 test('a condition may come from the domain, and is known once it is filled in', () => {
@@ -262,7 +272,7 @@ interface Wrong {
 }
 
 const change = (from: string, to: string) => ({ 'workflows/review.yaml': workflow.replace(from, to) })
-const inDomain = (text: string) => ({ 'domains/plain.yaml': `domain_name: plain\nsort: {categories: a}\n${text}` })
+const inDomain = (text: string) => ({ 'domains/plain.yaml': `domain_name: plain\nsort: {categories: odd}\n${text}` })
 const inConfig = (text: string) => ({ 'coordinator_config.yaml': `domain_dir: domains\n${text}` })
 
 const wrongPacks: readonly Wrong[] = [
@@ -283,15 +293,15 @@ const wrongPacks: readonly Wrong[] = [
   },
   {
     name: 'two steps of one name',
-    files: change('name: look_closer', 'name: sort'),
-    says: /review\.yaml:12:11: two steps are called 'sort'/,
+    files: change('  - name: decide', '  - { name: sort, primitive: verify, params: { rules: r } }\n  - name: decide'),
+    says: /review\.yaml:15:13: two steps are called 'sort'/,
   },
   {
     name: 'an unknown primitive',
     files: change('investigate', 'ponder'),
     says: /review\.yaml:13:16: there is no primitive 'ponder'/,
   },
-  { name: 'a bad condition', files: change("== 'odd'", '=== odd'), says: /review\.yaml:9:15: / },
+  { name: 'a bad condition', files: change("== 'odd'", '=== odd'), says: /review\.yaml:9:34: / },
   {
     name: 'a condition from a domain that lacks it',
     files: change("output.category == 'odd'", '${domain.sort.odd}'),
@@ -303,7 +313,7 @@ const wrongPacks: readonly Wrong[] = [
       ...change("output.category == 'odd'", '${domain.sort.odd}'),
       'domains/plain.yaml': 'domain_name: plain\nsort: {odd: "len("}\n',
     },
-    says: /\(from the domain 'plain'\)/,
+    says: /domains\/plain\.yaml:2:13: the condition is wrong/,
   },
   {
     name: 'no steps',
@@ -327,13 +337,13 @@ const wrongPacks: readonly Wrong[] = [
   },
   {
     name: 'a step that is called like a word of conditions',
-    files: change('name: look_closer', 'name: output'),
+    files: { 'workflows/review.yaml': workflow.replaceAll('look_closer', 'output') },
     says: /'output' has a meaning/,
   },
   {
     name: 'a transition without a condition',
     files: change('when: "output.category == \'odd\'"\n        goto', 'goto'),
-    says: /either `when` with `goto`, or `default`/,
+    says: /either `when` with `goto`, or `agent_decide`, or `default`/,
   },
   {
     name: 'two defaults',
@@ -405,14 +415,12 @@ const wrongPacks: readonly Wrong[] = [
   {
     name: 'a case that is not an object',
     files: { 'cases/a.json': '["text"]' },
-    says: /cases\/a\.json: a case that is not an object/,
+    says: /cases\/a\.json:1:2: a case that is not an object/,
   },
-  { name: 'a case file that is not JSON', files: { 'cases/a.json': '{"a": 1, "a": 2}' }, says: /cases\/a\.json: / },
   {
-    name: 'a model that chooses the next step',
-    files: change('default: decide', 'agent_decide: {prompt: where, options: []}'),
-    code: 'CC_ERR_NOT_YET',
-    says: /`agent_decide`.*review\.yaml:11:9/,
+    name: 'a case file that is not JSON',
+    files: { 'cases/a.json': '{"a": 1, "a": 2}' },
+    says: /cases\/a\.json:1:10: /,
   },
   {
     name: 'an orchestrator',
@@ -488,7 +496,7 @@ const oddPacks: readonly { name: string; files: Wrong['files']; warns: RegExp }[
   {
     name: 'a text that the domain lacks',
     files: { 'domains/plain.yaml': 'domain_name: plain\n' },
-    warns: /review\.yaml:6:7: the domain 'plain' has no/,
+    warns: /review\.yaml:6:19: the domain 'plain' has no/,
   },
   {
     name: 'a reference to no step',

@@ -8,6 +8,8 @@ import { builtInPrimitives } from '../../src/domain/workflow.ts'
 import { answering, stepCall, writing } from './step-call.ts'
 
 const sure = { confidence: 0.9, reasoning: 'because' }
+/** Lists that an answer may leave out are empty, so that conditions can count what is in them. */
+const nothing = { evidence_used: [], evidence_missing: [], resource_requests: [] }
 
 interface Example {
   readonly params: Record<string, string>
@@ -23,11 +25,13 @@ const examples: Readonly<Record<string, Example>> = {
   classify: {
     params: { categories: 'a, b', criteria: 'look' },
     output: { ...sure, category: 'a' },
+    added: { alternative_categories: [] },
     wrong: ['category', 7],
   },
   investigate: {
     params: { question: 'why', scope: 'all' },
     output: { ...sure, finding: 'found' },
+    added: { hypotheses_tested: [], recommended_actions: [], evidence_flags: [] },
     wrong: ['finding', ''],
   },
   verify: {
@@ -39,22 +43,25 @@ const examples: Readonly<Record<string, Example>> = {
   deliberate: {
     params: { instruction: 'choose' },
     output: { ...sure, situation_summary: 'so it is', recommended_action: 'wait' },
+    added: { options_considered: [] },
     wrong: ['situation_summary', null],
   },
   generate: {
     params: { requirements: 'a letter', constraints: 'short' },
     output: { ...sure, artifact: 'Dear all' },
+    added: { constraints_checked: [] },
     wrong: ['artifact', 5],
   },
   challenge: {
     params: { perspective: 'a critic', threat_model: 'haste' },
     output: { ...sure, survives: true, overall_assessment: 'it stands' },
-    added: { vulnerabilities: [] },
+    added: { vulnerabilities: [], strengths: [] },
     wrong: ['survives', 'true'],
   },
   govern: {
     params: { workflow_state: 'done', governance_context: 'gate: always' },
     output: { ...sure, tier_applied: 'gate', tier_rationale: 'always', disposition: 'suspend' },
+    added: { accountability_chain: [] },
     wrong: ['tier_applied', 'lenient'],
   },
 }
@@ -81,7 +88,7 @@ for (const [name, { params, output, added, wrong }] of Object.entries(examples))
     const model = answering({ ...output, a_field_of_its_own: 'kept' })
     const result = await run(stepCall(name, params, { model }))
 
-    assert.deepEqual(result.output, { ...output, ...added, a_field_of_its_own: 'kept' })
+    assert.deepEqual(result.output, { ...nothing, ...output, ...added, a_field_of_its_own: 'kept' })
     assert.equal(result.model, 'scripted')
     assert.equal(model.asked.length, 1)
     const [{ address, prompt, instructions, schema }] = model.asked as [(typeof model.asked)[0]]

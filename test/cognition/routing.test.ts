@@ -65,6 +65,15 @@ test('at the loop bound the fallback comes before a condition that holds', () =>
   })
 })
 
+test('the loop bound comes before a choice of the model too', () => {
+  const agentDecide = { prompt: 'where', options: [{ step: 'first', description: '' }] }
+  const routing = { transitions: [{ agentDecide }], maxLoops: 2, loopFallback: 'third' }
+  assert.deepEqual(routeFrom(routing, { run: 2 }), { to: 'third', by: 'loop_fallback' })
+  const output = { _route: { chosen_step: 'first' } }
+  assert.deepEqual(routeFrom(routing, { output }), { to: 'first', by: 'agent' })
+  assert.deepEqual(routeFrom(routing), { to: 'first', by: 'agent_fallback' })
+})
+
 test('conditions see the case, other steps, this run and how often the step ran', () => {
   const context = runSoFar({ amount: 250, _expected: 'gate' }, [
     { step: 'first', output: { confidence: 0.9 } },

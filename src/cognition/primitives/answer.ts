@@ -1,37 +1,58 @@
-import { type JsonObject, parseJson } from '../../domain/json.ts'
+import { isJsonObject, type Json, type JsonObject, parseJson } from '../../domain/json.ts'
 import { StepFailure } from '../primitive.ts'
-import { isObject } from '../tools.ts'
 
 /**
- * The JSON object in a model's answer: the whole text, or the only fenced block, or the only object among its prose.
- * Nothing is repaired or completed: what is broken, cut off or said twice is a failure, and the step is tried again.
+ * The JSON object in a model's answer: the whole text, else the only fenced one, else the only one among its prose. What
+ * stands word for word in the `material` is a quotation of the case and not an answer. Of several others nobody can say
+ * which is meant. Nothing is repaired or completed: what is broken, cut off or said twice is a failure, and the step is
+ * tried again.
  */
-export function readAnswer(text: string): JsonObject {
+export function readAnswer(text: string, material = ''): JsonObject {
   const trimmed = text.trim()
-  const parts = trimmed.startsWith('{') && trimmed.endsWith('}') ? [trimmed] : partsOf(trimmed)
-  if (parts.length !== 1) throw unparseable(parts.length === 0 ? 'it holds none' : 'it holds several')
-  let value: unknown
+  const isWhole = trimmed.startsWith('{') && trimmed.endsWith('}')
+  const parts = isWhole ? [trimmed] : partsOf(trimmed, material)
+  if (parts.length > 1) throw unparseable('it holds several')
+  if (parts.length === 0) throw unparseable(trimmed === '' ? 'it is empty' : 'it holds none')
+  let value: Json
   try {
     value = parseJson(parts[0]!)
   } catch (error) {
     throw unparseable((error as Error).message, error)
   }
-  if (!isObject(value)) throw unparseable('it is another kind of value')
-  return value as JsonObject
+  if (!isJsonObject(value)) throw unparseable('it is another kind of value')
+  return value
 }
 
 function unparseable(why: string, cause?: unknown): StepFailure {
   return new StepFailure('unparseable', `the answer is not one JSON object: ${why}`, { retryable: true, cause })
 }
 
-function partsOf(text: string): string[] {
-  const fenced = [...text.matchAll(/```(?:json)?[ \t]*\r?\n([\s\S]*?)\r?\n[ \t]*```/gi)].map((match) =>
-    match[1]!.trim(),
-  )
-  return fenced.length > 0 ? fenced : objectsIn(text)
+function partsOf(text: string, material: string): string[] {
+  const isOwn = (part: string) => !isQuoted(part, material)
+  const fenced = fencedIn(text).filter((block) => block.startsWith('{') && isOwn(block))
+  return fenced.length > 0 ? fenced : objectsIn(text).filter(isOwn)
 }
 
-/** The outermost `{…}` of a text, in one pass that knows strings; an object that does not end is none. */
+/** As the case has it, or as it looks inside of a JSON text of the prompt. */
+function isQuoted(part: string, material: string): boolean {
+  return material.includes(part) || material.includes(JSON.stringify(part).slice(1, -1))
+}
+
+/** What stands between two lines of backticks. No JSON text has such a line inside of it: its strings have no line ends. */
+function fencedIn(text: string): string[] {
+  const blocks: string[] = []
+  let block: string[] | undefined
+  for (const line of text.split(/\r?\n/)) {
+    if (!line.trimStart().startsWith('```')) block?.push(line)
+    else if (block) {
+      blocks.push(block.join('\n').trim())
+      block = undefined
+    } else block = []
+  }
+  return blocks
+}
+
+/** The outermost `{…}` of a text, in one pass that knows strings. One that does not end spoils them all: the text is cut. */
 function objectsIn(text: string): string[] {
   const found: string[] = []
   let depth = 0
@@ -50,5 +71,6 @@ function objectsIn(text: string): string[] {
       found.push(text.slice(start, index + 1))
     }
   }
+  if (depth > 0) throw unparseable('it breaks off')
   return found
 }

@@ -1,9 +1,9 @@
 import { z } from 'zod'
 import { judgement, listOf } from './shapes.ts'
-import { thinkingPrimitive } from './thinking.ts'
+import { declared } from './declared.ts'
 
 /** Attacks a conclusion from a given point of view, to see whether it stands. */
-export const challenge = thinkingPrimitive({
+export const challenge = declared({
   name: 'challenge',
   requiredParams: ['perspective', 'threat_model'],
   optionalParams: ['subject', 'additional_instructions'],
@@ -21,8 +21,8 @@ anything.`,
       severity: z.string().nullish(),
       attack_vector: z.string().nullish(),
       recommendation: z.string().nullish(),
-    }).default([]),
-    strengths: listOf({}).nullish(),
+    }),
+    strengths: listOf({}),
     overall_assessment: z.string().min(1),
   }),
 })

@@ -1,9 +1,9 @@
 import { z } from 'zod'
-import { confidence, judgement } from './shapes.ts'
-import { thinkingPrimitive } from './thinking.ts'
+import { confidence, judgement, listOf } from './shapes.ts'
+import { declared } from './declared.ts'
 
 /** Puts the case into one of the given categories. */
-export const classify = thinkingPrimitive({
+export const classify = declared({
   name: 'classify',
   requiredParams: ['categories', 'criteria'],
   optionalParams: ['confidence_threshold', 'additional_instructions'],
@@ -16,13 +16,10 @@ in \`alternative_categories\` with its own confidence, and let it lower yours. B
   answer: z.looseObject({
     ...judgement,
     category: z.string().trim().min(1),
-    alternative_categories: z
-      .array(
-        z.union([
-          z.looseObject({ category: z.string(), confidence: confidence.nullish(), reasoning: z.string().nullish() }),
-          z.string(),
-        ]),
-      )
-      .nullish(),
+    alternative_categories: listOf({
+      category: z.string(),
+      confidence: confidence.nullish(),
+      reasoning: z.string().nullish(),
+    }),
   }),
 })

@@ -1,12 +1,12 @@
 import { z } from 'zod'
 import { judgement, listOf } from './shapes.ts'
-import { thinkingPrimitive } from './thinking.ts'
+import { declared } from './declared.ts'
 
 /** Weighs the options of a case and recommends one, with its warrant. */
-export const deliberate = thinkingPrimitive({
+export const deliberate = declared({
   name: 'deliberate',
   requiredParams: ['instruction'],
-  optionalParams: ['focus', 'question', 'constraints'],
+  optionalParams: ['focus', 'question', 'constraints', 'additional_instructions'],
   instructions: `You weigh the options of a case and recommend one.
 Sum up the situation as the material shows it, fix the criteria before you compare, and hold every option that
 \`instruction\` allows against them, including the one you would rather not take. \`recommended_action\` is one of those
@@ -21,7 +21,7 @@ yours to say.`,
       action: z.string().nullish(),
       viable: z.boolean().nullish(),
       rationale: z.string().nullish(),
-    }).nullish(),
+    }),
     recommended_action: z.string().nullish(),
     warrant: z.string().nullish(),
     confidence_basis: z.string().nullish(),

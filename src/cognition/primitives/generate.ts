@@ -1,9 +1,9 @@
 import { z } from 'zod'
 import { judgement, listOf } from './shapes.ts'
-import { thinkingPrimitive } from './thinking.ts'
+import { declared } from './declared.ts'
 
 /** Writes the text or document that the case calls for. */
-export const generate = thinkingPrimitive({
+export const generate = declared({
   name: 'generate',
   requiredParams: ['requirements', 'format', 'constraints'],
   optionalParams: ['additional_instructions'],
@@ -20,6 +20,6 @@ afterwards and record in \`constraints_checked\` whether each is satisfied; one 
       constraint: z.string().nullish(),
       satisfied: z.boolean().nullish(),
       notes: z.string().nullish(),
-    }).nullish(),
+    }),
   }),
 })

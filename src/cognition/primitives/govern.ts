@@ -2,15 +2,15 @@ import { z } from 'zod'
 import { tiers } from '../../domain/governance.ts'
 import { tierNamed } from '../tier-name.ts'
 import { base, listOf } from './shapes.ts'
-import { thinkingPrimitive } from './thinking.ts'
+import { declared } from './declared.ts'
 
 const lowerCased = (value: unknown) => (typeof value === 'string' ? value.trim().toLowerCase() : value)
 
 /** Says how much human attention the case needs. What it says can raise the tier of a case and never lower it. */
-export const govern = thinkingPrimitive({
+export const govern = declared({
   name: 'govern',
   requiredParams: ['workflow_state', 'governance_context'],
-  optionalParams: ['tier_override', 'epistemic_context', 'authorization_level', 'mode'],
+  optionalParams: ['tier_override', 'epistemic_context', 'authorization_level', 'mode', 'additional_instructions'],
   instructions: `You say how much human attention a finished case needs before its outcome takes effect.
 Tiers, from least to most: auto (nobody looks), spot_check (a sample is looked at afterwards), gate (a person approves
 first), hold (stopped until compliance releases it). Hold \`workflow_state\` against the conditions in \`governance_context\` and
@@ -33,10 +33,12 @@ to decide. You judge the need for attention, not the case.`,
         instructions: z.string().nullish(),
         inputs: z.looseObject({}).nullish(),
         governance_tier: z.string().nullish(),
+        sla: z.unknown().optional(),
+        versioned_contract: z.unknown().optional(),
       })
       .nullish(),
     escalation_target: z.string().nullish(),
     resumption_condition: z.string().nullish(),
-    accountability_chain: listOf({}).nullish(),
+    accountability_chain: listOf({}),
   }),
 })

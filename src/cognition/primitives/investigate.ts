@@ -1,14 +1,14 @@
 import { z } from 'zod'
-import { judgement, listOf } from './shapes.ts'
-import { thinkingPrimitive } from './thinking.ts'
+import { judgement, listOf, optionalList } from './shapes.ts'
+import { declared } from './declared.ts'
 
-const statements = z.array(z.string()).nullish()
+const statements = optionalList(z.string())
 
 /** Answers a question about the case by testing explanations against the evidence. */
-export const investigate = thinkingPrimitive({
+export const investigate = declared({
   name: 'investigate',
   requiredParams: ['question', 'scope'],
-  optionalParams: ['available_evidence', 'effort_level'],
+  optionalParams: ['available_evidence', 'effort_level', 'additional_instructions'],
   defaultParams: { effort_level: 'moderate' },
   instructions: `You investigate one question about a case.
 Work within \`scope\`. Set up the explanations that could account for the evidence, the harmless ones too, and test each:
@@ -24,8 +24,8 @@ later reader must not miss in \`evidence_flags\`. You establish facts: the decis
       evidence_for: statements,
       evidence_against: statements,
       reasoning: z.string().nullish(),
-    }).nullish(),
-    recommended_actions: listOf({}).nullish(),
-    evidence_flags: listOf({}).nullish(),
+    }),
+    recommended_actions: listOf({}),
+    evidence_flags: listOf({}),
   }),
 })

@@ -1,33 +1,58 @@
 import { z } from 'zod'
 import type { Json, JsonObject } from '../../domain/json.ts'
-import { type Primitive, type StepCall, StepFailure, type StepResult } from '../primitive.ts'
+import { addSpent, type Primitive, type StepCall, StepFailure, type StepResult } from '../primitive.ts'
 import { caseTools, isEmpty, toolsNamedIn, type Tools } from '../tools.ts'
-import { base, confidence } from './shapes.ts'
+import { base, listOf } from './shapes.ts'
 import { ask, requireParams, writePrompt } from './thinking.ts'
 
 const requiredParams = ['specification']
+const optionalParams = ['sources', 'additional_instructions', 'context']
 const defaultParams = { strategy: 'deterministic' }
+
+const assessment = z.looseObject({ ...base, complete: z.boolean().nullish() })
+
+/** What a retrieval leaves behind: the rating, and the data that it rated. */
+const gathering = assessment.extend({
+  data: z.looseObject({}),
+  sources_queried: listOf({ source: z.string(), status: z.string() }),
+  sources_skipped: listOf({}),
+  retrieval_plan: z.string(),
+})
 
 /**
  * Gathers the data of a case. The specification decides which sources are asked, or with `strategy: agentic` a model
- * does; a model also rates whether what came back is enough. None ever touches the data.
+ * does, among those that `sources` names or else all; a model also rates whether what came back is enough. None ever
+ * touches the data.
  */
 export const retrieve: Primitive = {
   name: 'retrieve',
   // Without a model, or without a scripted opinion, what came back counts as complete.
   needsModel: false,
   requiredParams,
+  optionalParams,
   defaultParams,
+  answer: gathering,
   async run(call) {
     const params = requireParams(call, requiredParams, defaultParams)
-    const specification = params.specification!
-    const tools = caseTools(call.context.input, call.fixtures)
-    const agentic = params.strategy === 'agentic'
-    const asked = agentic ? await selectTools(call, specification, tools) : toolsNamedIn(specification, tools)
-    const gathered = gather(tools, asked, agentic ? 'agentic' : 'deterministic')
-    const { output: rating, ...spent } = await assess(call, specification, gathered)
-    return { output: { ...rating, ...gathered }, ...spent }
+    const tools = caseTools(call.context.input, call.fixtures, call.documents)
+    const within = sourcesWithin(params.sources ?? '', tools)
+    const agentic = params.strategy?.trim().toLowerCase() === 'agentic'
+    const { names, ...spentOnChoice } = agentic
+      ? await selectTools(call, params, within)
+      : { names: toolsNamedIn(params.specification!, within) }
+    const gathered = gather(tools, names, agentic ? 'agentic' : 'deterministic')
+    const { output: rating, ...spent } = await assess(call, params, gathered)
+    return addSpent({ output: { ...rating, ...gathered }, ...spent }, spentOnChoice)
   },
+}
+
+type Params = Readonly<Record<string, string>>
+
+/** The sources that a pack's list names; all of them where it names none there is, as in `all_available`. */
+function sourcesWithin(written: string, tools: Tools): Tools {
+  const words = new Set(written.split(/[\s,]+/))
+  const named = [...tools].filter(([name]) => words.has(name))
+  return named.length > 0 ? new Map(named) : tools
 }
 
 const selection = z.looseObject({ sources: z.array(z.string()), reasoning: z.string().nullish() })
@@ -37,15 +62,23 @@ Read \`specification\` and list in \`sources\` every source that may hold someth
 source only when it plainly has nothing to give.`
 
 /** A choice that names no source there is counts as all of them: data that are not needed do less harm than a gap. */
-async function selectTools(call: StepCall, specification: string, tools: Tools): Promise<readonly string[]> {
+async function selectTools(call: StepCall, params: Params, tools: Tools) {
   const names = [...tools.keys()]
-  const prompt = writePrompt([
-    ['specification', specification],
-    ['sources', names.join('\n')],
-  ])
-  const { output } = await ask(call, { call: 'select', instructions: selectInstructions, prompt, answer: selection })
+  const prompt = writePrompt([...wishes(params), ['sources', names.join('\n')]])
+  const { output, ...spent } = await ask(call, {
+    call: 'select',
+    instructions: selectInstructions,
+    prompt,
+    answer: selection,
+  })
   const chosen = names.filter((name) => (output.sources as readonly string[]).includes(name))
-  return chosen.length > 0 ? chosen : names
+  return { names: chosen.length > 0 ? chosen : names, ...spent }
+}
+
+/** What the pack asks of the retrieval, as both questions show it. */
+function wishes(params: Params): [name: string, text: string][] {
+  const shown = ['specification', 'additional_instructions', 'context']
+  return shown.flatMap((key) => (params[key] ? [[key, params[key]]] : []))
 }
 
 interface Gathered extends JsonObject {
@@ -67,19 +100,17 @@ function gather(tools: Tools, asked: readonly string[], strategy: string): Gathe
   }
 }
 
-const assessment = z.looseObject({ ...base, confidence, complete: z.boolean().nullish() })
-
 const instructions = `You judge whether the data gathered for a case are enough to work with.
 Compare what \`specification\` asks for with what the sources gave. Name each part that is absent, empty or contradictory in
 \`evidence_missing\`; a part that the specification calls optional is not missing. \`confidence\` is how complete the data are,
 \`complete\` whether the case can go on with them. You do not judge the case, and you do not repeat the data.`
 
-async function assess(call: StepCall, specification: string, { data, sources_queried }: Gathered): Promise<StepResult> {
+async function assess(call: StepCall, params: Params, { data, sources_queried }: Gathered): Promise<StepResult> {
   if (Object.keys(data).length === 0) return rated(0, 'No source had data.')
   const complete = rated(1, 'Taken as complete: nobody rated it.')
   if (!call.model) return complete
   const prompt = writePrompt([
-    ['specification', specification],
+    ...wishes(params),
     ['sources', JSON.stringify(sources_queried, undefined, 2)],
     ['data', cut(JSON.stringify(data, undefined, 2))],
   ])
@@ -92,7 +123,7 @@ async function assess(call: StepCall, specification: string, { data, sources_que
 }
 
 function rated(confidence: number, reasoning: string): StepResult {
-  return { output: { confidence, reasoning } }
+  return { output: assessment.parse({ confidence, reasoning }) as JsonObject }
 }
 
 /** Rating completeness needs an impression of the data, not all of it. */

@@ -1,12 +1,12 @@
 import { z } from 'zod'
-import { judgement, listOf } from './shapes.ts'
-import { thinkingPrimitive } from './thinking.ts'
+import { judgement, listOf, optionalList } from './shapes.ts'
+import { declared } from './declared.ts'
 
 /** Holds a subject against rules. What it finds stands: nothing turns `conforms: false` into true. */
-export const verify = thinkingPrimitive({
+export const verify = declared({
   name: 'verify',
   requiredParams: ['rules'],
-  optionalParams: ['subject'],
+  optionalParams: ['subject', 'additional_instructions'],
   instructions: `You check a subject against rules, one rule at a time.
 List every rule you checked in \`rules_checked\`. A rule that is broken goes into \`violations\` with its number or name, what
 breaks it, how severe that is (critical, major, minor) and where it shows. A rule that cannot be checked on this material
@@ -20,7 +20,7 @@ breach because the outcome seems fair.`,
       description: z.string().nullish(),
       severity: z.enum(['critical', 'major', 'minor']).nullish(),
       location: z.string().nullish(),
-    }).default([]),
-    rules_checked: z.array(z.unknown()).default([]),
+    }),
+    rules_checked: optionalList(z.unknown()),
   }),
 })
