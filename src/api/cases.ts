@@ -9,7 +9,7 @@ import { CoreError, isCoreError } from '../errors.ts'
 import { type Caller, ownCasesOf } from './access.ts'
 import { caseDocument, erasedDocument, pageOf, stepDocument, submittedDocument } from './documents.ts'
 import type { ServiceParts } from './parts.ts'
-import { addRoute, wholeNumber } from './route.ts'
+import { addRoute, nameToFind, wholeNumber } from './route.ts'
 
 export const caseParams = z.object({ id: z.string().meta({ description: 'instance id' }) })
 
@@ -68,7 +68,7 @@ function addReading(app: FastifyInstance, parts: ServiceParts): void {
       tag: 'cases',
       query: z.strictObject({
         status: z.enum(instanceStatuses).optional(),
-        workflow: z.string().optional(),
+        workflow: nameToFind.optional(),
         cursor: z.string().optional(),
         limit: wholeNumber(1, 500).optional(),
       }),
@@ -128,9 +128,10 @@ function addChanging(app: FastifyInstance, { core }: ServiceParts): void {
       body: z.strictObject({ reason }),
       answers: { 200: caseDocument },
     },
-    async ({ params, body, caller: { actor } }) => {
+    async ({ params, body, caller }) => {
       checkCaseId(params.id)
-      return caseJson(await core().cancel({ instanceId: params.id, actor, reason: body.reason }))
+      const { actor } = caller
+      return caseJson(asSeenBy(caller, await core().cancel({ instanceId: params.id, actor, reason: body.reason })))
     },
   )
   addRoute(
@@ -143,9 +144,10 @@ function addChanging(app: FastifyInstance, { core }: ServiceParts): void {
       body: z.strictObject({}).nullish(),
       answers: { 200: caseDocument },
     },
-    async ({ params, caller: { actor } }) => {
+    async ({ params, caller }) => {
       checkCaseId(params.id)
-      return caseJson(await core().retry({ instanceId: params.id, actor }))
+      const { actor } = caller
+      return caseJson(asSeenBy(caller, await core().retry({ instanceId: params.id, actor })))
     },
   )
   addRoute(
@@ -202,7 +204,14 @@ export async function requireCase(
   return view
 }
 
-/** The same where the case itself is not needed. */
+/** Who keeps cases moving hears how they stand, and nothing of what they are about. */
+function asSeenBy({ roles }: Caller, view: CaseView): CaseView {
+  if (roles.some((role) => role !== 'operator')) return view
+  const failure = view.failure && { code: view.failure.code, message: 'told to who may see the case' }
+  return { ...view, outcome: undefined, proposed: undefined, failure }
+}
+
+/** As `requireCase`, where the case itself is not needed. */
 export async function requireVisible(
   core: Pick<CaseVerbs, 'getCase'>,
   caller: Caller,

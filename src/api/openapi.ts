@@ -2,6 +2,8 @@ import type { FastifyInstance } from 'fastify'
 import swagger from '@fastify/swagger'
 import { z } from 'zod'
 import { version } from '../version.ts'
+import { problem } from './documents.ts'
+import { problemType } from './problem.ts'
 import { addRoute } from './route.ts'
 
 /** Gathers every route that is added from now on into the OpenAPI document. */
@@ -66,10 +68,14 @@ function describe({ params, querystring, headers, body, response = {}, ...words 
     ...(querystring && { querystring: jsonSchema(querystring, 'input') }),
     ...(headers && { headers: jsonSchema(headers, 'input') }),
     ...(body && { body: jsonSchema(body, 'input') }),
-    response: Object.fromEntries(
-      Object.entries(response).map(([status, answer]) => [status, jsonSchema(answer, 'output')]),
-    ),
+    response: Object.fromEntries(Object.entries(response).map(([status, answer]) => [status, describeAnswer(answer)])),
   }
+}
+
+/** Refusals have a type of their own, whatever the route answers otherwise. */
+function describeAnswer(answer: z.ZodType): object {
+  const schema = jsonSchema(answer, 'output')
+  return answer === problem ? { description: 'A refusal', content: { [problemType]: { schema } } } : schema
 }
 
 function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): object {

@@ -1,6 +1,6 @@
 import type { z } from 'zod'
 import { catalogue, CoreError, type ErrorCode, type Facts } from '../errors.ts'
-import { problem } from './documents.ts'
+import { healthDocument, problem } from './documents.ts'
 
 /** A service and how to speak to it. */
 export interface ServiceAddress {
@@ -79,7 +79,8 @@ function refusalOf(url: string, answer: Response, content: unknown): CoreError {
   const { data } = problem.safeParse(content)
   if (!data) {
     // A service that is not ready says so in a document of its own.
-    if (answer.status === 503) return new CoreError('CC_ERR_STARTING')
+    const health = healthDocument.safeParse(content).data
+    if (health) return new CoreError(health.status === 'draining' ? 'CC_ERR_CLOSED' : 'CC_ERR_STARTING')
     return new CoreError('CC_ERR_SERVICE', { url, problem: `status ${answer.status}` })
   }
   const { code, facts = {}, detail } = data

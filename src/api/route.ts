@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
+import { isStorableText } from '../domain/json.ts'
 import { CoreError } from '../errors.ts'
 import { type Caller, callerOf, checkOrigin, checkRole, type Door, type RouteId, access } from './access.ts'
 import { problem } from './documents.ts'
@@ -115,6 +116,9 @@ export function guardRoutes(app: FastifyInstance, door: Door): void {
 }
 
 const partNames = { body: 'body', querystring: 'query', params: 'path', headers: 'header' } as const
+
+/** A name in a query that a database can be asked for. */
+export const nameToFind = z.string().refine(isStorableText, 'no name has a NUL in it')
 
 /** A whole number in a query, where everything is text. */
 export function wholeNumber(least: number, most: number) {

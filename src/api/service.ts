@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto'
+import { maxHeaderSize, type Server } from 'node:http'
+import type { Socket } from 'node:net'
 import helmet from '@fastify/helmet'
 import rateLimit from '@fastify/rate-limit'
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
@@ -49,6 +51,9 @@ export interface Service {
 
 const defaultRateLimit = 1200
 
+/** A service that is leaving waits so long for requests that do not come whole, and for viewers whose line is stuck. */
+const leavingMs = 10_000
+
 /**
  * Starts to listen, before there is a store: a port that is taken is found out first, and the store's holder can say from
  * the first moment where it is reached. Refuses an address that others can reach while there are no keys.
@@ -68,6 +73,7 @@ export async function startService(settings: ServiceSettings): Promise<Service> 
   const door = { keys, defaultActor: settings.defaultActor }
   const parts: ServiceParts = { core, door, watcher, leaving: leaving.signal, clock, log }
   const app = await buildApp(settings, parts, metrics)
+  const silent = silentConnections(app.server)
   const address = await listen(app, { host, port })
   return {
     url: address,
@@ -79,9 +85,23 @@ export async function startService(settings: ServiceSettings): Promise<Service> 
     async close() {
       leaving.abort(new CoreError('CC_ERR_CLOSED'))
       watcher.close()
+      for (const socket of silent) socket.destroy()
+      const cancel = clock.after(leavingMs, () => app.server.closeAllConnections())
       await app.close()
+      cancel()
     },
   }
+}
+
+/** Connections on which nothing was asked yet. Browsers open some in advance, and a server waits for them to its end. */
+function silentConnections(server: Server): ReadonlySet<Socket> {
+  const silent = new Set<Socket>()
+  server.on('connection', (socket) => {
+    silent.add(socket)
+    socket.once('close', () => silent.delete(socket))
+  })
+  server.on('request', ({ socket }) => silent.delete(socket))
+  return silent
 }
 
 async function buildApp(settings: ServiceSettings, parts: ServiceParts, metrics: Metrics): Promise<FastifyInstance> {
@@ -95,7 +115,9 @@ async function buildApp(settings: ServiceSettings, parts: ServiceParts, metrics:
     // Whoever dawdles over a request does not hold a connection for ever; streams and waits are answers, and may.
     requestTimeout: 30_000,
     genReqId: ({ headers }) => requestIdOf(headers['x-request-id']),
-    routerOptions: { maxParamLength: 200 },
+    rewriteUrl: ({ url = '/' }) => decodable(url),
+    // As long as a head can be: an id that is none is answered as any other.
+    routerOptions: { maxParamLength: maxHeaderSize },
   })
   const page = readPage()
   await gatherRoutes(app)
@@ -121,6 +143,18 @@ async function buildApp(settings: ServiceSettings, parts: ServiceParts, metrics:
   return app
 }
 
+/** What is no percent-encoding is taken as it is written, and so finds no case rather than an answer that is not ours. */
+function decodable(url: string): string {
+  const end = url.search(/[?#]|$/)
+  const path = url.slice(0, end)
+  try {
+    decodeURIComponent(path)
+    return url
+  } catch {
+    return path.replaceAll('%', '%25') + url.slice(end)
+  }
+}
+
 /** A caller's own name for the request, if it is one that can stand in a log. */
 function requestIdOf(given: string | string[] | undefined): string {
   return typeof given === 'string' && /^[\w.-]{1,64}$/.test(given) ? given : randomUUID()
@@ -143,6 +177,8 @@ function headersFor({ scriptHash, styleHash }: Page) {
       },
     },
     frameguard: { action: 'deny' },
+    // Whether a name is to be reached by TLS alone is for whoever ends the TLS in front of this service.
+    strictTransportSecurity: false,
     referrerPolicy: { policy: 'no-referrer' },
   } as const
 }
@@ -199,8 +235,13 @@ async function limitRate(app: FastifyInstance, { host, rateLimit: asked }: Servi
   app.addHook('onRequest', app.rateLimit())
 }
 
-/** The strict door is the only reader of bodies; any other type than JSON is refused unread. */
+/** The strict door is the only reader of bodies; any other type than JSON, and what was packed, is refused unread. */
 function takeJsonAlone(app: FastifyInstance): void {
+  app.addHook('preParsing', async ({ headers }) => {
+    const { 'content-encoding': encoding = 'identity' } = headers
+    if (encoding.toLowerCase() === 'identity') return
+    throw new CoreError('CC_ERR_MEDIA_TYPE', { type: `packed with ${encoding}` })
+  })
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
     try {

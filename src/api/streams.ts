@@ -70,17 +70,21 @@ function openStream(reply: FastifyReply, follow: (viewer: Viewer) => () => void)
   const { raw } = reply
   const viewer: Viewer = {
     send(frame) {
-      raw.write(frame)
+      // Of what was written before: a record that is longer than this by itself must still reach its viewer.
       if (raw.writableLength > maxBehindBytes) raw.destroy()
+      else raw.write(frame)
     },
     end: () => void raw.end(),
   }
   // Whoever is not admitted is refused by an ordinary answer, so the head is written only then; frames come later still.
   const leave = follow(viewer)
   reply.hijack()
+  // Whoever left while the case was being read does not leave a second time.
+  if (raw.destroyed) return leave()
   raw.once('close', leave)
   raw.writeHead(200, {
     ...(reply.getHeaders() as Record<string, string>),
+    'x-request-id': reply.request.id,
     'content-type': 'text/event-stream; charset=utf-8',
     'cache-control': 'no-store',
     // Some proxies gather an answer before they pass it on.

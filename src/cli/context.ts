@@ -112,17 +112,20 @@ export class Context {
 
   /**
    * For the body alone: the service that was named; else the store, when nobody has it; else the service that has it.
-   * What a service does by itself (running cases, looking after packs) needs no settings.
+   * What a service does by itself (running cases, looking after packs) needs no settings. An interruption ends the body
+   * where it waits, so that it is told in the same words wherever the case runs.
    */
   async acting<T>(settings: CoreConfig, body: (verbs: CaseVerbs, isServed: boolean) => Promise<T>): Promise<T> {
-    const { url } = this.config
-    if (url !== undefined) return await this.lending(await this.connect(url), (verbs) => body(verbs, true))
-    try {
-      return await this.writing(settings, (core) => body(core, false))
-    } catch (error) {
-      if (!isCoreError(error, 'CC_ERR_LOCKED') || typeof error.facts.url !== 'string') throw error
-      return await this.lending(await this.connectHolder(error.facts.url), (verbs) => body(verbs, true))
-    }
+    return await this.interruption.hold(async () => {
+      const { url } = this.config
+      if (url !== undefined) return await this.lending(await this.connect(url), (verbs) => body(verbs, true))
+      try {
+        return await this.writing(settings, (core) => body(core, false))
+      } catch (error) {
+        if (!isCoreError(error, 'CC_ERR_LOCKED') || typeof error.facts.url !== 'string') throw error
+        return await this.lending(await this.connectHolder(error.facts.url), (verbs) => body(verbs, true))
+      }
+    })
   }
 
   /** The same for a store that must be there already: a word about a case must not make an empty store. */
@@ -162,11 +165,11 @@ export class Context {
 
   /** A command that goes on where this one ends, ready to be pasted. */
   next(...words: readonly string[]): string {
-    return commandLine(words, this.config.dbPath)
+    return commandLine(words, this.config)
   }
 
   nextWords(...words: readonly string[]): string[] {
-    return commandWords(words, this.config.dbPath)
+    return commandWords(words, this.config)
   }
 
   /** A command that ends by itself writes a log only of what went wrong, unless somebody asked for more. */
