@@ -120,6 +120,9 @@ const partNames = { body: 'body', querystring: 'query', params: 'path', headers:
 /** A name in a query that a database can be asked for. */
 export const nameToFind = z.string().refine(isStorableText, 'no name has a NUL in it')
 
+/** The largest number of fifteen digits: every one up to it is exact. */
+export const maxSafeText = 999_999_999_999_999
+
 /** A whole number in a query, where everything is text. */
 export function wholeNumber(least: number, most: number) {
   return z

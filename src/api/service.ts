@@ -3,7 +3,7 @@ import { maxHeaderSize, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import helmet from '@fastify/helmet'
 import rateLimit from '@fastify/rate-limit'
-import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { type Clock, systemClock } from '../clock.ts'
 import { isId } from '../domain/identity.ts'
 import { maxJsonBytes, parseJson } from '../domain/json.ts'
@@ -120,7 +120,7 @@ async function buildApp(settings: ServiceSettings, parts: ServiceParts, metrics:
     routerOptions: { maxParamLength: maxHeaderSize },
   })
   const page = readPage()
-  await gatherRoutes(app)
+  const shared = await gatherRoutes(app)
   await app.register(helmet, headersFor(page))
   observe(app, metrics, log)
   turnAway(app, parts.leaving)
@@ -138,7 +138,7 @@ async function buildApp(settings: ServiceSettings, parts: ServiceParts, metrics:
   addTasks(app, parts)
   addHealth(app, parts)
   addMetrics(app, metrics)
-  addOpenApi(app)
+  addOpenApi(app, shared)
   addPage(app, page)
   return app
 }
@@ -183,6 +183,9 @@ function headersFor({ scriptHash, styleHash }: Page) {
   } as const
 }
 
+/** Nobody was there any more to be answered; the number is a custom, not a standard. */
+const leftEarly = 499
+
 /** One line and one measure for each request. Paths are those of routes: what somebody typed stays out of the log. */
 function observe(app: FastifyInstance, metrics: Metrics, log: Log): void {
   app.addHook('onSend', (request, reply, _payload, done) => {
@@ -190,15 +193,21 @@ function observe(app: FastifyInstance, metrics: Metrics, log: Log): void {
     if (!reply.hasHeader('cache-control')) void reply.header('cache-control', 'no-store')
     done()
   })
-  app.addHook('onResponse', (request, reply, done) => {
-    const { method, id, caller } = request
-    const route = request.routeOptions.url ?? 'none'
-    const { statusCode: status, elapsedTime: ms } = reply
-    metrics.answered({ method, route, status, seconds: ms / 1000 })
-    const timed = { request_id: id, method, route, status, ms: Math.round(ms * 10) / 10 }
-    log.info({ ...timed, actor: caller?.actor, instance: instanceOf(request) }, 'request')
+  app.addHook('onRequest', (request, reply, done) => {
+    const startedAt = performance.now()
+    // Fastify's own hook for this does not hear of those who leave before they are answered, as viewers of streams do.
+    reply.raw.once('close', () => answered(request, reply, performance.now() - startedAt))
     done()
   })
+  const answered = (request: FastifyRequest, { raw }: FastifyReply, ms: number) => {
+    const { method, id, caller } = request
+    const route = request.routeOptions.url ?? 'none'
+    const status = raw.headersSent ? raw.statusCode : leftEarly
+    const isStream = status === 200 && route.endsWith('/stream')
+    if (!isStream) metrics.answered({ method, route, status, seconds: ms / 1000 })
+    const timed = { request_id: id, method, route, status, ms: Math.round(ms * 10) / 10 }
+    log.info({ ...timed, actor: caller?.actor, instance: instanceOf(request) }, 'request')
+  }
 }
 
 /** A service that leaves takes nothing new, and lets go of each connection with its answer. */

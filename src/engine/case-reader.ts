@@ -59,10 +59,13 @@ export class StoreReader implements CaseReader {
     return this.store.read((reader) => viewSteps(reader, instanceId))
   }
 
-  getAudit(instanceId: string, { after = 0 }: { after?: number } = {}): Promise<readonly AuditEvent[]> {
+  getAudit(
+    instanceId: string,
+    { after = 0, limit = Number.MAX_SAFE_INTEGER }: { after?: number; limit?: number } = {},
+  ): Promise<readonly AuditEvent[]> {
     return this.store.read(async (reader) => {
       await requireInstance(reader, instanceId)
-      return await readEvents(reader, instanceId, after)
+      return await readEvents(reader, instanceId, { after, limit })
     })
   }
 
