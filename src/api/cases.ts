@@ -16,6 +16,9 @@ export const caseParams = z.object({ id: z.string().meta({ description: 'instanc
 /** Whoever waits longer asks again: proxies end a request that says nothing for a minute. */
 const maxWaitSeconds = 60
 
+/** A name that no pack has need not be told back whole. */
+const name = z.string().max(200)
+
 const reason = z.string().meta({ description: 'why, in words that are still understood in years' })
 
 export function addCases(app: FastifyInstance, parts: ServiceParts): void {
@@ -36,8 +39,8 @@ function addSubmit(app: FastifyInstance, { core }: ServiceParts): void {
       tag: 'cases',
       headers: z.looseObject({ 'idempotency-key': z.string().optional() }),
       body: z.strictObject({
-        workflow: z.string(),
-        domain: z.string(),
+        workflow: name,
+        domain: name,
         input: z.record(z.string(), z.custom<JsonObject[string]>(() => true).meta({ description: 'any JSON' })),
       }),
       answers: { 200: submittedDocument, 202: submittedDocument },

@@ -48,7 +48,20 @@ export function addOpenApi(app: FastifyInstance, shared: Shared): void {
 function withShared(document: object, shared: Shared): object {
   const { components } = document as { readonly components: object }
   const whole = { ...document, components: { ...components, schemas: shared } }
-  return JSON.parse(JSON.stringify(whole).replaceAll('"#/$defs/', '"#/components/schemas/')) as object
+  const text = JSON.stringify(whole, (key, value: unknown) =>
+    key === 'requestBody' ? withRequired(value as RequestBody) : value,
+  )
+  return JSON.parse(text.replaceAll('"#/$defs/', '"#/components/schemas/')) as object
+}
+
+interface RequestBody {
+  readonly content: Readonly<Record<string, { readonly schema: { readonly anyOf?: readonly { type?: string }[] } }>>
+}
+
+/** A body that may be null may be left out. */
+function withRequired(body: RequestBody): object {
+  const isNullable = ({ schema }: RequestBody['content'][string]) => schema.anyOf?.some(({ type }) => type === 'null')
+  return { ...body, required: !Object.values(body.content).some((part) => isNullable(part)) }
 }
 
 interface RouteSchema {

@@ -113,7 +113,7 @@ function refusalOf(url: string, answer: Response, content: unknown): CoreError {
     return new CoreError('CC_ERR_SERVICE', { url, problem: `status ${answer.status}` })
   }
   const { code, facts = {}, detail } = data
-  if (code in catalogue) return new CoreError(code as ErrorCode, facts satisfies Facts)
+  if (Object.hasOwn(catalogue, code)) return new CoreError(code as ErrorCode, facts satisfies Facts)
   return new CoreError('CC_ERR_SERVICE', { url, problem: `${code}: ${detail}` })
 }
 

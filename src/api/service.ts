@@ -1,24 +1,23 @@
-import { randomUUID } from 'node:crypto'
-import { maxHeaderSize, type Server } from 'node:http'
-import type { Socket } from 'node:net'
+import { maxHeaderSize } from 'node:http'
 import helmet from '@fastify/helmet'
-import rateLimit from '@fastify/rate-limit'
-import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import Fastify, { type FastifyInstance } from 'fastify'
 import { type Clock, systemClock } from '../clock.ts'
-import { isId } from '../domain/identity.ts'
 import { maxJsonBytes, parseJson } from '../domain/json.ts'
 import type { ApiKey } from '../domain/role.ts'
 import type { Core } from '../engine/core.ts'
 import { CoreError } from '../errors.ts'
 import type { Log } from '../log.ts'
-import { access, isLoopback } from './access.ts'
+import { isLoopback } from './access.ts'
 import { addCases } from './cases.ts'
 import { addHealth } from './health.ts'
+import { listen, silentConnections } from './listening.ts'
 import { addMetrics, Metrics } from './metrics.ts'
+import { observe, requestIdOf } from './observing.ts'
 import { addOpenApi, gatherRoutes } from './openapi.ts'
 import { addPage, type Page, readPage } from './page.ts'
 import type { ServiceParts } from './parts.ts'
-import { answerProblem } from './problem.ts'
+import { answerBroken, answerProblem } from './problem.ts'
+import { prepareRateLimit } from './rate-limit.ts'
 import { addRecord } from './record.ts'
 import { guardRoutes } from './route.ts'
 import { addStreams } from './streams.ts'
@@ -49,10 +48,8 @@ export interface Service {
   close(): Promise<void>
 }
 
-const defaultRateLimit = 1200
-
-/** A service that is leaving waits so long for requests that do not come whole, and for viewers whose line is stuck. */
-const leavingMs = 10_000
+/** A service that is leaving waits so long for requests under way, as the engine does for steps; then it cuts them. */
+const leavingMs = 30_000
 
 /**
  * Starts to listen, before there is a store: a port that is taken is found out first, and the store's holder can say from
@@ -93,17 +90,6 @@ export async function startService(settings: ServiceSettings): Promise<Service> 
   }
 }
 
-/** Connections on which nothing was asked yet. Browsers open some in advance, and a server waits for them to its end. */
-function silentConnections(server: Server): ReadonlySet<Socket> {
-  const silent = new Set<Socket>()
-  server.on('connection', (socket) => {
-    silent.add(socket)
-    socket.once('close', () => silent.delete(socket))
-  })
-  server.on('request', ({ socket }) => silent.delete(socket))
-  return silent
-}
-
 async function buildApp(settings: ServiceSettings, parts: ServiceParts, metrics: Metrics): Promise<FastifyInstance> {
   const { log } = parts
   const app = Fastify({
@@ -114,6 +100,7 @@ async function buildApp(settings: ServiceSettings, parts: ServiceParts, metrics:
     return503OnClosing: false,
     // Whoever dawdles over a request does not hold a connection for ever; streams and waits are answers, and may.
     requestTimeout: 30_000,
+    clientErrorHandler: (error, socket) => answerBroken(log, error, socket),
     genReqId: ({ headers }) => requestIdOf(headers['x-request-id']),
     rewriteUrl: ({ url = '/' }) => decodable(url),
     // As long as a head can be: an id that is none is answered as any other.
@@ -124,8 +111,8 @@ async function buildApp(settings: ServiceSettings, parts: ServiceParts, metrics:
   await app.register(helmet, headersFor(page))
   observe(app, metrics, log)
   turnAway(app, parts.leaving)
-  guardRoutes(app, parts.door)
-  await limitRate(app, settings)
+  const rateLimit = await prepareRateLimit(app, { host: settings.host, asked: settings.rateLimit })
+  guardRoutes(app, parts.door, rateLimit)
   takeJsonAlone(app)
   app.setErrorHandler((error, request, reply) => answerProblem(log, error, request, reply))
   app.setNotFoundHandler((request, reply) => {
@@ -155,11 +142,6 @@ function decodable(url: string): string {
   }
 }
 
-/** A caller's own name for the request, if it is one that can stand in a log. */
-function requestIdOf(given: string | string[] | undefined): string {
-  return typeof given === 'string' && /^[\w.-]{1,64}$/.test(given) ? given : randomUUID()
-}
-
 /** Nothing may be embedded, nothing comes from elsewhere, and of scripts and styles only the page's own run. */
 function headersFor({ scriptHash, styleHash }: Page) {
   return {
@@ -183,33 +165,6 @@ function headersFor({ scriptHash, styleHash }: Page) {
   } as const
 }
 
-/** Nobody was there any more to be answered; the number is a custom, not a standard. */
-const leftEarly = 499
-
-/** One line and one measure for each request. Paths are those of routes: what somebody typed stays out of the log. */
-function observe(app: FastifyInstance, metrics: Metrics, log: Log): void {
-  app.addHook('onSend', (request, reply, _payload, done) => {
-    void reply.header('x-request-id', request.id)
-    if (!reply.hasHeader('cache-control')) void reply.header('cache-control', 'no-store')
-    done()
-  })
-  app.addHook('onRequest', (request, reply, done) => {
-    const startedAt = performance.now()
-    // Fastify's own hook for this does not hear of those who leave before they are answered, as viewers of streams do.
-    reply.raw.once('close', () => answered(request, reply, performance.now() - startedAt))
-    done()
-  })
-  const answered = (request: FastifyRequest, { raw }: FastifyReply, ms: number) => {
-    const { method, id, caller } = request
-    const route = request.routeOptions.url ?? 'none'
-    const status = raw.headersSent ? raw.statusCode : leftEarly
-    const isStream = status === 200 && route.endsWith('/stream')
-    if (!isStream) metrics.answered({ method, route, status, seconds: ms / 1000 })
-    const timed = { request_id: id, method, route, status, ms: Math.round(ms * 10) / 10 }
-    log.info({ ...timed, actor: caller?.actor, instance: instanceOf(request) }, 'request')
-  }
-}
-
 /** A service that leaves takes nothing new, and lets go of each connection with its answer. */
 function turnAway(app: FastifyInstance, leaving: AbortSignal): void {
   app.addHook('onRequest', async ({ routeOptions: { url } }) => {
@@ -219,29 +174,6 @@ function turnAway(app: FastifyInstance, leaving: AbortSignal): void {
     if (leaving.aborted) void reply.header('connection', 'close')
     done()
   })
-}
-
-function instanceOf({ routeOptions, params }: FastifyRequest): string | undefined {
-  if (!routeOptions.url?.startsWith('/v1/cases/:id')) return undefined
-  const { id = '' } = params as { readonly id?: string }
-  return isId(id) ? id : undefined
-}
-
-/** So many requests a minute for each caller. On loopback there is no limit unless somebody sets one. */
-async function limitRate(app: FastifyInstance, { host, rateLimit: asked }: ServiceSettings): Promise<void> {
-  const max = asked ?? (isLoopback(host) ? 0 : defaultRateLimit)
-  if (max === 0) return
-  const actorOf = ({ caller, ip }: FastifyRequest) => caller?.actor ?? ip
-  await app.register(rateLimit, {
-    global: false,
-    max,
-    timeWindow: 60_000,
-    keyGenerator: actorOf,
-    // Who watches whether the service lives must not be told that it is too busy to say.
-    allowList: ({ routeOptions, method }) => access[`${method} ${routeOptions.url}` as keyof typeof access] === 'open',
-    errorResponseBuilder: (request) => new CoreError('CC_ERR_RATE_LIMIT', { actor: actorOf(request), max }),
-  })
-  app.addHook('onRequest', app.rateLimit())
 }
 
 /** The strict door is the only reader of bodies; any other type than JSON, and what was packed, is refused unread. */
@@ -259,30 +191,4 @@ function takeJsonAlone(app: FastifyInstance): void {
       done(error as Error)
     }
   })
-}
-
-async function listen(app: FastifyInstance, { host, port }: { host: string; port: number }): Promise<string> {
-  try {
-    await app.listen({ host, port })
-  } catch (error) {
-    await app.close()
-    const { code = '', message } = error as NodeJS.ErrnoException
-    throw new CoreError('CC_ERR_PORT', { host, port, why: reasons[code] ?? message }, { cause: error })
-  }
-  return urlOf(app, host)
-}
-
-const reasons: Readonly<Record<string, string>> = {
-  EADDRINUSE: 'another program listens there',
-  EADDRNOTAVAIL: 'this machine has no such address',
-  EACCES: 'this user may not',
-  ENOTFOUND: 'nobody knows this name',
-}
-
-/** An address that stands for all of a machine's is reached by its loopback from here. */
-function urlOf(app: FastifyInstance, host: string): string {
-  const address = app.server.address()
-  const port = typeof address === 'object' && address !== null ? address.port : 0
-  const name = { '0.0.0.0': '127.0.0.1', '::': '[::1]' }[host] ?? (host.includes(':') ? `[${host}]` : host)
-  return `http://${name}:${port}`
 }

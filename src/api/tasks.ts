@@ -74,7 +74,7 @@ export function addTasks(app: FastifyInstance, { core }: ServiceParts): void {
       tag: 'tasks',
       params: taskParams,
       body: z.strictObject({
-        decision: z.string(),
+        decision: z.string().max(200),
         reason: z.string().meta({ description: 'why, in words that are still understood in years' }),
         changes: z
           .custom<Json>(() => true)
