@@ -6,7 +6,7 @@ import tseslint from 'typescript-eslint'
  * waits for, cases that a switch forgets, conditions that are always true of a promise. Style is prettier's.
  */
 export default defineConfig(
-  { ignores: ['dist/', 'data/', 'console/'] },
+  { ignores: ['dist/', 'data/'] },
   {
     files: ['src/**/*.ts', 'test/**/*.ts', 'bench/**/*.ts'],
     extends: [tseslint.configs.base],
@@ -51,6 +51,31 @@ export default defineConfig(
       'no-unused-vars': 'error',
       'no-constant-binary-expression': 'error',
       eqeqeq: 'error',
+      'prefer-const': 'error',
+    },
+  },
+  {
+    // What the page uses of the browser; anything else is a word that was misspelled.
+    files: ['console/*.js'],
+    languageOptions: {
+      ecmaVersion: 2024,
+      sourceType: 'module',
+      globals: Object.fromEntries(
+        [
+          ...['document', 'window', 'location', 'navigator', 'sessionStorage', 'fetch', 'confirm', 'getSelection'],
+          ...['scrollTo', 'console', 'FormData'],
+          ...['addEventListener', 'setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'],
+          ...['AbortController', 'AbortSignal', 'Blob', 'Event', 'Node', 'TextDecoder', 'TextDecoderStream'],
+          ...['URL', 'URLSearchParams'],
+        ].map((name) => [name, 'readonly']),
+      ),
+    },
+    rules: {
+      'no-undef': 'error',
+      'no-unused-vars': ['error', { argsIgnorePattern: '^_' }],
+      'no-constant-binary-expression': 'error',
+      eqeqeq: 'error',
+      'no-var': 'error',
       'prefer-const': 'error',
     },
   },

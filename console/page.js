@@ -12,13 +12,15 @@ let me
 let workflows = []
 /** Open tasks, most urgent first; no more of them than one page of the list. */
 let openTasks = { items: [], next_cursor: null }
-/** What is shown: `{ title, refresh(), concerns(ids) }`, and what ends its requests once it is left. */
+/** What is shown: `{ root, title, refresh(), concerns(ids) }`. */
 let view
+/** Ends the requests of the view once it is left. */
 let leaving = new AbortController()
 /** Ends everything that runs in the name of the caller. */
 let session = new AbortController()
 
 const maxEntries = 50
+const maxRows = 500
 const longTextCharacters = 900
 const longTextLines = 14
 const maxNesting = 5
@@ -50,10 +52,8 @@ async function enter() {
       return await identify()
     } catch (error) {
       if (error.status === 401) return signIn(sessionStorage.getItem('key') === null ? undefined : error)
-      if (!isPassing(error) && error.code !== 'CC_ERR_ACTOR') return byId('main').replaceChildren(problem(error))
-      // A name that the service refuses was left by somebody else; without it there is a default.
-      if (error.code === 'CC_ERR_ACTOR') sessionStorage.removeItem('name')
       byId('main').replaceChildren(problem(error))
+      if (!isPassing(error)) return undefined
       await pause(backoff(failures))
     }
   }
@@ -106,24 +106,14 @@ function signIn(refusal) {
 }
 
 function showCaller() {
-  const isVerified = sessionStorage.getItem('key') !== null
   const roles = me.roles.length === 4 ? 'all roles' : me.roles.join(', ')
   byId('who').replaceChildren(
     make('span.actor', actorOf(me.actor)),
     make('span.muted', `${roles} · ${me.version}`),
-    isVerified
-      ? element('button.quiet', { type: 'button', onclick: () => signIn() }, 'Sign out')
-      : element('button.quiet', { type: 'button', id: 'rename', onclick: changeName }, 'Change name'),
+    me.actor.startsWith('unverified:')
+      ? element('button.quiet', { type: 'button', onclick: changeName }, 'Change name')
+      : element('button.quiet', { type: 'button', onclick: () => signIn() }, 'Sign out'),
   )
-  const links = Object.entries(places).map(([name, { title }]) =>
-    element(
-      'a',
-      { href: `#/${name}`, id: `to-${name}` },
-      title,
-      name === 'tasks' && element('b', { id: 'open-tasks' }),
-    ),
-  )
-  byId('places').replaceChildren(...links)
   byId('places').hidden = false
   showSimulated()
 }
@@ -178,9 +168,9 @@ async function openPlace() {
   const root = element('div.view', { hidden: id !== undefined })
   const context = { root, id, params: new URLSearchParams(query), signal: leaving.signal }
   const open = can(...place.roles) ? (id ? place.one : place.list) : closedView
-  view = open(context, place)
+  view = { root, ...open(context, place) }
   for (const link of byId('places').children) {
-    if (link.id === `to-${name}`) link.setAttribute('aria-current', 'page')
+    if (link.hash === `#/${name}`) link.setAttribute('aria-current', 'page')
     else link.removeAttribute('aria-current')
   }
   const focusedId = document.activeElement?.id
@@ -195,7 +185,7 @@ async function openPlace() {
 
 /** What a caller sees whose role does not open this place: a sentence, and for operators what they can do. */
 function closedView({ root, id }, { title, closed }) {
-  root.append(heading(title), make('p', closed))
+  root.append(make('div.head', heading(title)), make('p.note', closed))
   if (title === 'Cases') root.append(id ? operatorDesk(id) : caseFinder())
   return { title, concerns: () => false, refresh: async () => {} }
 }
@@ -222,10 +212,10 @@ function refreshView() {
       await view.refresh()
       if (signal.aborted) return
       byId('problems').replaceChildren()
-      byId('main').lastElementChild.hidden = false
+      view.root.hidden = false
       tickTimes()
       showTitle()
-      if (!can(...places.tasks.roles)) showLive('polling')
+      if (isPolled()) showLive('polling')
     } catch (error) {
       if (signal.aborted) return
       if (error.code === 'offline') showLive('offline')
@@ -282,13 +272,18 @@ async function keepUp(signal) {
     })
   }
   byId('live').hidden = true
-  if (!can('submitter')) return countTasks()
+  if (!isPolled()) return
   while (!signal.aborted) {
     await untilVisible()
     isConcerned = true
     refreshSoon()
     await pause(pollMs, signal)
   }
+}
+
+/** Whether the caller sees something and may not hear of changes. Operators see nothing. */
+function isPolled() {
+  return can('submitter') && !can(...places.tasks.roles)
 }
 
 const liveWords = { live: 'live', polling: 'every 5 s', offline: 'offline, trying again' }
@@ -380,12 +375,10 @@ async function request(path, { body, signal, headers } = {}) {
     })
   }
   if (response.ok) return response
-  const unknown = {
-    status: response.status,
-    code: `HTTP ${response.status}`,
-    detail: 'The service refused the request.',
-  }
-  throw new Refusal(await response.json().catch(() => unknown))
+  const { status } = response
+  // A proxy in between has no problem document.
+  const bare = { status, code: `HTTP ${status}`, detail: 'The request was refused.' }
+  throw new Refusal(await response.json().catch(() => bare))
 }
 
 const get = async (path, signal) => await (await request(path, { signal })).json()
@@ -429,7 +422,7 @@ function caseList({ root, params, signal }) {
       filter({ name: 'status', label: 'Status', values: statuses, params }),
       filter({ name: 'workflow', label: 'Workflow', values: names, params }),
     ),
-    can('reviewer', 'auditor') ? '' : make('p.muted', 'You see the cases that you have submitted.'),
+    isPolled() ? make('p.note', 'You see the cases that you have submitted.') : '',
     list,
   )
   const table = tableOf(['Case', 'Status', 'Tier', 'Result', 'Submitted', 'By', 'Id'])
@@ -439,24 +432,25 @@ function caseList({ root, params, signal }) {
     async refresh() {
       const { items, next_cursor: next } = await get(`/v1/cases?${params}`, signal)
       showAll(table.rows, items, (item) => item.instance_id, caseRow)
-      const parts =
-        items.length > 0 ? [table.node, pager({ params, next, words: ['Newest', 'Older'] })] : [noCases(params)]
-      arrange(list, parts.filter(Boolean))
+      const pages = pager({ params, next, words: ['Newest', 'Older'] })
+      arrange(list, items.length > 0 ? [table.node, pages] : [noCases(params)])
     },
   }
 }
 
 function caseRow(item) {
   const { instance_id: id, workflow, domain } = item
-  return rowOf(`#/cases/${id}`, [
-    ['name', element('a', { href: `#/cases/${id}` }, workflow), make('span.muted', domain)],
+  const href = `#/cases/${id}`
+  const cells = [
+    ['name', element('a', { href }, workflow), make('span.muted', domain)],
     ['state', statusOf(item)],
     ['level', tierOf(item.tier)],
     ['result', resultInWords(item)],
     ['when', timeOf(item.submitted_at_ms)],
     ['by', actorOf(item.submitted_by)],
     ['id', copyable(id)],
-  ])
+  ]
+  return rowOf(cells, { href })
 }
 
 /** What came out, in a few words. */
@@ -472,6 +466,7 @@ function noCases(params) {
   if (params.size > 0) {
     return emptyState('No case is like this.', element('a', { href: '#/cases' }, 'Show all cases'))
   }
+  if (!can('submitter')) return emptyState('There is no case yet.', 'It appears here once somebody has submitted one.')
   const { workflow = 'WORKFLOW', domain = 'DOMAIN' } = workflows[0] ?? {}
   const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`
   const curl = [
@@ -491,37 +486,53 @@ function caseView({ root, id, signal }) {
   const head = make('div')
   const outcome = make('div')
   const why = make('div')
+  const input = make('div')
   const steps = stepsSection()
+  const left = make('span.aside')
   const record = tableOf(['', 'Time', 'Event', 'Actor', 'Facts', 'Hash'])
   const facts = make('div')
   const actions = make('div.actions')
   const said = element('div', { role: 'status' })
   root.append(
     head,
-    columns([outcome, why, steps.node, section('Record', {}, record.node)], [facts, make('section', actions, said)]),
+    make(
+      'div.columns',
+      make('div', outcome, why, input, steps.node, section(['Record', left], record.node)),
+      make('aside', facts, make('section', actions, said)),
+    ),
   )
   let events = []
+  let contents = new Map()
+  /** Whether somebody waits for events, and whether the stream that brings them is open. */
   let isFollowed = false
+  let isTold = false
+  const lastSeq = () => events.at(-1)?.seq ?? 0
+
+  /** What an event refers to. Only the export holds all of it, so it is read once somebody wants to see it. */
+  async function readContent(payloadId) {
+    if (!contents.has(payloadId)) {
+      const { payloads } = await get(pathOf('cases', id, '/export'), signal)
+      contents = new Map(payloads.map((payload) => [payload.payload_id, payload.text]))
+    }
+    return contents.get(payloadId)
+  }
 
   /** Takes the events of the record as they come, until nothing more is expected of the case. */
   async function follow() {
     isFollowed = true
     await keepOpen(pathOf('cases', id, '/stream'), {
       signal,
-      after: () => events.at(-1)?.seq ?? 0,
+      after: lastSeq,
+      opened: () => (isTold = true),
+      lost: () => (isTold = false),
       heard(_type, event) {
-        events = [...events, event]
-        showRecord()
+        if (event.seq > lastSeq()) events.push(event)
         isConcerned = true
         refreshSoon()
       },
     })
-    isFollowed = false
+    isFollowed = isTold = false
     if (!signal.aborted) void refreshView()
-  }
-
-  function showRecord() {
-    showAll(record.rows, events, (event) => event.seq, eventRow)
   }
 
   return {
@@ -532,13 +543,16 @@ function caseView({ root, id, signal }) {
         get(pathOf('cases', id), signal),
         get(pathOf('cases', id, '/steps'), signal),
       ])
-      if (!isFollowed) events = (await get(pathOf('cases', id, '/audit'), signal)).items
+      if (!isTold) events = (await get(pathOf('cases', id, '/audit'), signal)).items
       this.title = found.workflow
       showOne(head, found, caseHead)
-      showOne(outcome, found, outcomeSection)
+      showOne(outcome, outcomePart(found), outcomeSection)
       showOne(why, found, tierSection)
+      showOne(input, events[0]?.payload_id, (first) => folded('What was submitted', () => readContent(first)))
       steps.show(items, found)
-      showRecord()
+      const build = (event) => eventRow(event, readContent)
+      showAll(record.rows, events.slice(-maxRows), ({ seq }) => seq, build)
+      left.textContent = leftInWords(events)
       showOne(facts, found, caseFacts)
       showOne(actions, found.status, (status) => caseActions({ id, status, said }))
       if (!isFollowed && !isOver(found)) void follow()
@@ -569,7 +583,6 @@ function caseFacts(item) {
   )
   return section(
     'Case',
-    {},
     factsOf('dl.facts', [
       ['open task', tasks.length > 0 && tasks],
       ['work', item.work && workWords[item.work]],
@@ -582,6 +595,15 @@ function caseFacts(item) {
   )
 }
 
+/** All that `outcomeSection` shows, so that other changes of the case leave it as it is: unfolded, half selected. */
+const outcomePart = ({ status, outcome, proposed, failure, in_doubt }) => ({
+  status,
+  outcome,
+  proposed,
+  failure,
+  in_doubt,
+})
+
 /** What took effect beside what was proposed; where they differ, a person has changed it. */
 function outcomeSection({ status, outcome, proposed, failure, in_doubt: inDoubt }) {
   const parts = []
@@ -593,23 +615,23 @@ function outcomeSection({ status, outcome, proposed, failure, in_doubt: inDoubt 
     parts.push(make('div.notice.bad', make('strong', inDoubt), words))
   }
   if (outcome !== null && same(outcome, proposed)) {
-    parts.push(section('Outcome', { aside: 'as it was proposed' }, valueOf(outcome)))
+    parts.push(section(['Outcome', aside('as it was proposed')], contentOf(outcome)))
   } else if (outcome !== null) {
     const isChanged = proposed !== null
-    parts.push(section('Outcome', { aside: isChanged && 'changed by a person' }, valueOf(outcome, proposed)))
-    if (isChanged) parts.push(make('details', make('summary', 'As it was proposed'), valueOf(proposed)))
+    parts.push(section(['Outcome', isChanged && aside('changed by a person')], contentOf(outcome, proposed)))
+    if (isChanged) parts.push(make('details', make('summary', 'As it was proposed'), contentOf(proposed)))
   } else if (proposed !== null) {
-    const aside = status === 'terminated' ? 'denied: it did not take effect' : 'it has not taken effect'
-    parts.push(section('Proposed', { aside }, valueOf(proposed)))
+    const stand = status === 'terminated' ? 'denied: it did not take effect' : 'it has not taken effect'
+    parts.push(section(['Proposed', aside(stand)], contentOf(proposed)))
   } else if (status === 'completed') {
-    parts.push(section('Outcome', {}, make('p.muted', 'Its content was erased, or there was none.')))
+    parts.push(section('Outcome', make('p.muted', 'Its content was erased, or there was none.')))
   }
   return make('div', parts)
 }
 
 function tierSection(item) {
   if (item.tier_contributions.length === 0) return make('div')
-  return section(`Why the tier is ${item.tier ?? 'not settled'}`, {}, contributionsOf(item))
+  return section(`Why the tier is ${item.tier ?? 'not settled'}`, contributionsOf(item))
 }
 
 /** Every voice in the choice of the tier; those that decided it stand out. */
@@ -621,7 +643,7 @@ function contributionsOf({ tier, tier_contributions: voices }) {
       ['by', voice.source.replace('_', ' ')],
       ['because', voice.because],
     ]
-    table.rows.append(rowOf(undefined, cells, { class: voice.tier === tier && 'decisive' }))
+    table.rows.append(rowOf(cells, { kind: voice.tier === tier ? 'tr.decisive' : 'tr' }))
   }
   return table.node
 }
@@ -629,6 +651,7 @@ function contributionsOf({ tier, tier_contributions: voices }) {
 /** The steps of a case: the way it took, and each step with what it gave. */
 function stepsSection({ isOpen = false } = {}) {
   const path = make('p.path')
+  const left = make('span.aside')
   const list = make('div.steps')
   const toggle = element('button.quiet', { type: 'button' }, isOpen ? 'Close all' : 'Open all')
   toggle.addEventListener('click', () => {
@@ -637,17 +660,19 @@ function stepsSection({ isOpen = false } = {}) {
     toggle.textContent = isOpening ? 'Close all' : 'Open all'
   })
   return {
-    node: section('Steps', { aside: toggle }, path, list),
+    node: section(['Steps', toggle, left], path, list),
     show(steps, { path: names }) {
-      path.replaceChildren(...shown(names.length > 0 ? names.join(' → ') : 'no step yet'))
-      showAll(
-        list,
-        steps,
-        (step) => step.step_no,
-        (step) => stepCard(step, isOpen),
-      )
+      path.replaceChildren(...shown(names.length > 0 ? names.slice(-maxRows).join(' → ') : 'no step yet'))
+      const build = (step) => stepCard(step, isOpen)
+      showAll(list, steps.slice(-maxRows), (step) => step.step_no, build)
+      left.textContent = leftInWords(steps)
     },
   }
+}
+
+/** What a page does not hold, the export does. */
+function leftInWords({ length }) {
+  return length > maxRows ? `the latest ${maxRows} of ${length}; the export has all` : ''
 }
 
 function stepCard(step, isOpen) {
@@ -666,20 +691,20 @@ function stepCard(step, isOpen) {
     durationInWords(step.ended_at_ms - step.started_at_ms),
   ]
   return element(
-    'details',
-    { class: isFailed ? 'step failed' : 'step', open: isOpen || isFailed },
+    isFailed ? 'details.step.failed' : 'details.step',
+    { open: isOpen || isFailed },
     make(
       'summary',
       make('span.number', step.step_no),
       make('strong', step.step),
-      make('span.muted', words.filter(Boolean).join(' · ')),
+      make('span.muted', dotted(words)),
       typeof confidence === 'number' && confidenceOf(confidence),
       typeof reasoning === 'string' && make('span.gist', reasoning),
     ),
-    typeof reasoning === 'string' && textOf(reasoning),
-    output === null ? make('p.muted', 'Its output was erased.') : valueOf(rest),
+    typeof reasoning === 'string' && make('div', textOf(reasoning)),
+    output === null ? make('p.muted', 'Its output was erased.') : contentOf(rest),
     make('p.route', routeInWords(step.route)),
-    make('p.muted', timeOf(step.started_at_ms), ` · ${cost.filter(Boolean).join(' · ')}`),
+    make('p.muted', timeOf(step.started_at_ms), ` · ${dotted(cost)}`),
   )
 }
 
@@ -702,44 +727,56 @@ function routeInWords({ to, by, condition, missing = [] }) {
   return `→ ${to === '__end__' ? 'the end' : to}: ${why}${gaps}`
 }
 
-function eventRow({ seq, type, at_ms: atMs, step, actor, tier, facts, payload_id: payload, hash }) {
-  const told = { ...(tier && { tier }), ...facts, ...(payload && { payload }) }
-  return rowOf(undefined, [
+function eventRow({ seq, type, at_ms: atMs, step, actor, tier, facts, payload_id: payload, hash }, readContent) {
+  const told = Object.entries({ ...(tier && { tier }), ...facts }).map(([name, value]) => factOf(name, value))
+  return rowOf([
     ['seq', seq],
-    ['when', timeOf(atMs, { isExact: true })],
+    ['when', exactTimeOf(atMs)],
     ['event', type, step && make('span.muted', step)],
     ['by', actorOf(actor)],
-    ['facts', ...Object.entries(told).map(([name, value]) => factOf(name, value))],
+    ['facts', told, payload && folded(['payload ', copyable(payload)], () => readContent(payload))],
     ['id', copyable(hash)],
   ])
 }
 
 function factOf(name, value) {
   const label = make('span.muted', `${name} `)
-  if (typeof value === 'object') return make('details', make('summary', label), valueOf(value))
-  if (name === 'payload') return make('span', label, copyable(value))
+  if (typeof value === 'object') return make('details', make('summary', label), contentOf(value))
   if (name === 'task' && can(...places.tasks.roles)) {
     return make('span', label, element('a', { href: `#/tasks/${encodeURIComponent(value)}` }, `…${value.slice(-8)}`))
   }
   return make('span', label, value)
 }
 
+/** Content that is read when it is unfolded; JSON text, or nothing once it was erased. */
+function folded(title, read) {
+  const place = make('div')
+  const details = make('details', make('summary', title), place)
+  details.addEventListener('toggle', async () => {
+    if (!details.open || place.hasChildNodes()) return
+    try {
+      const text = await read()
+      place.replaceChildren(isNothing(text) ? make('p.muted', 'It was erased.') : contentOf(JSON.parse(text)))
+    } catch (error) {
+      place.replaceChildren(problem(error))
+    }
+  })
+  return details
+}
+
 // ---------------------------------------------------------------------------------------------------- acting on a case
 
 function caseActions({ id, status, said }) {
   const isReader = can(...places.cases.roles)
-  const isLive = status === undefined || status === 'running' || status === 'suspended'
-  const isFailed = status === undefined || status === 'failed'
+  // Operators do not see how a case stands; the service tells them what does not fit.
+  const canRetry = can('operator') && [undefined, 'failed'].includes(status)
+  const canCancel = can('operator') && [undefined, 'running', 'suspended'].includes(status)
   return make(
     'div.buttons',
     isReader && action('Verify', said, async () => verdict(await get(pathOf('cases', id, '/verify')))),
     isReader && action('Export', said, () => exportCase(id)),
-    can('operator') &&
-      isFailed &&
-      action('Retry', said, async () => acted(await post(pathOf('cases', id, '/retry'), {}))),
-    can('operator') &&
-      isLive &&
-      element('button', { type: 'button', onclick: () => cancelCase(id, said) }, 'Cancel case'),
+    canRetry && action('Retry', said, async () => acted(await post(pathOf('cases', id, '/retry'), {}))),
+    canCancel && element('button', { type: 'button', onclick: () => cancelCase(id, said) }, 'Cancel case'),
   )
 }
 
@@ -768,30 +805,20 @@ async function exportCase(id) {
   )
 }
 
-function verdict({
-  valid,
-  events,
-  checkpoints,
-  payloads,
-  erased_payloads: erased,
-  head,
-  findings,
-  cannot_show: cannot,
-}) {
-  const counted = `${events} events, ${checkpoints} checkpoints, ${payloads} payloads${erased > 0 ? ` (${erased} erased)` : ''}`
-  return element(
-    'div',
-    { class: valid ? 'notice good' : 'notice bad' },
+function verdict(report) {
+  const { valid, events, checkpoints, payloads, erased_payloads: erased, head } = report
+  const counted = `${events} events, ${checkpoints} checkpoints, ${payloads} payloads, ${erased} of them erased. `
+  const findings = report.findings.map(({ seq, what, where, detail }) =>
+    make('p', seq !== null && `Event ${seq}: `, `${what.replaceAll('_', ' ')}, ${where}. ${detail}`),
+  )
+  const limits = report.cannot_show.map((item) => make('li', item))
+  return make(
+    valid ? 'div.notice.good' : 'div.notice.bad',
     make('p', make('strong', valid ? 'The record is whole.' : 'The record is not what was written.')),
-    make('p', `${counted}. `, head && ['Head ', String(head.seq), ': ', copyable(head.hash)]),
-    findings.map(({ seq, what, where, detail }) =>
-      make('p', `${seq === null ? '' : `Event ${seq}: `}${what.replaceAll('_', ' ')}, ${where}. ${detail}`),
-    ),
+    make('p', counted, head && [`Head ${head.seq}: `, copyable(head.hash)]),
+    findings,
     make('p', 'What no check of it can show:'),
-    make(
-      'ul',
-      cannot.map((item) => make('li', item)),
-    ),
+    make('ul', limits),
   )
 }
 
@@ -806,15 +833,14 @@ function caseFinder() {
 
 function operatorDesk(id) {
   const said = element('div', { role: 'status' })
-  return section('Case', {}, factsOf('dl.facts', [['case', copyable(id, id)]]), caseActions({ id, said }), said)
+  return make('div', make('p.note', copyable(id, id)), caseActions({ id, said }), said)
 }
 
 // ---------------------------------------------------------------------------------------------------- tasks
 
 function taskList({ root, params, signal }) {
-  const isDecided = params.get('status') === 'decided'
   const list = make('div')
-  const queue = make('span')
+  const queue = make('span.slot')
   root.append(
     make(
       'div.head',
@@ -824,15 +850,8 @@ function taskList({ root, params, signal }) {
     ),
     list,
   )
-  const table = tableOf([
-    isDecided ? 'Decided' : 'Due',
-    'Why',
-    'Tier',
-    'Queue',
-    'Submitted by',
-    isDecided ? 'By' : 'Claimed by',
-    'Id',
-  ])
+  const [first, last] = params.get('status') === 'decided' ? ['Decided', 'By'] : ['Due', 'Claimed by']
+  const table = tableOf([first, 'Why', 'Tier', 'Queue', 'Submitted by', last, 'Id'])
   return {
     title: 'Tasks',
     concerns: () => true,
@@ -841,9 +860,8 @@ function taskList({ root, params, signal }) {
       const queues = [...new Set([...openTasks.items, ...items].map((task) => task.queue))].sort()
       showOne(queue, queues, (values) => filter({ name: 'queue', label: 'Queue', values, params }))
       showAll(table.rows, items, (item) => item.task_id, taskRow)
-      const parts =
-        items.length > 0 ? [table.node, pager({ params, next, words: ['Most urgent', 'Next'] })] : [noTasks(params)]
-      arrange(list, parts.filter(Boolean))
+      const pages = pager({ params, next, words: ['Most urgent', 'Next'] })
+      arrange(list, items.length > 0 ? [table.node, pages] : [noTasks(params)])
     },
   }
 }
@@ -851,15 +869,17 @@ function taskList({ root, params, signal }) {
 function taskRow(task) {
   const { task_id: id, decision } = task
   const first = decision === null ? [dueOf(task)] : [decision, make('span.muted', timeOf(task.decided_at_ms))]
-  return rowOf(`#/tasks/${id}`, [
+  const href = `#/tasks/${id}`
+  const cells = [
     ['due', ...first],
-    ['name', element('a', { href: `#/tasks/${id}` }, task.because)],
+    ['name', element('a', { href }, task.because)],
     ['level', tierOf(task.tier)],
     ['queue', task.queue],
     ['by', actorOf(task.submitted_by)],
     ['by', actorOf(decision === null ? holderOf(task) : task.decided_by)],
     ['id', copyable(id)],
-  ])
+  ]
+  return rowOf(cells, { href })
 }
 
 function dueOf({ due_at_ms: dueMs, escalated_at_ms: escalatedMs }) {
@@ -891,7 +911,10 @@ function taskView({ root, id, signal }) {
   const claim = make('div')
   const form = make('div')
   const said = element('div', { role: 'status' })
-  root.append(head, columns([why, input, steps.node, proposed], [said, claim, form], { class: 'desk' }))
+  root.append(
+    head,
+    make('div.columns.desk', make('div', why, input, steps.node, proposed), make('aside', said, claim, form)),
+  )
   let task
   return {
     title: 'Task',
@@ -904,7 +927,7 @@ function taskView({ root, id, signal }) {
       showOne(why, [because, task.case.tier_contributions, task.case.tier], () => whySection(task))
       showOne(input, task.input, inputSection)
       steps.show(task.steps, task.case)
-      showOne(proposed, task.case, outcomeSection)
+      showOne(proposed, outcomePart(task.case), outcomeSection)
       // Whatever happens to the claim, what somebody has typed stays where it is.
       showOne(claim, [status, holderOf(task), task.claimed_until_ms], () => claimSection(task, said))
       const asked = { id, status, allowed, tier, escalation, proposed: task.case.proposed, barrier: barrierOf(task) }
@@ -944,11 +967,11 @@ function goToDecision() {
 }
 
 function whySection({ because, case: found }) {
-  return section('Why a person decides', {}, make('p.because', because), contributionsOf(found))
+  return section('Why a person decides', make('p.because', because), contributionsOf(found))
 }
 
 function inputSection(input) {
-  return section('What was submitted', {}, input === null ? make('p.muted', 'It was erased.') : valueOf(input))
+  return section('What was submitted', input === null ? make('p.muted', 'It was erased.') : contentOf(input))
 }
 
 /** Why this caller may not decide this task, whatever happens to it; undefined when they may. */
@@ -961,13 +984,12 @@ function barrierOf({ submitted_by: submitter, barred }) {
 
 /** Whether a name is the caller's, however it is spelled: as the service compares them. */
 function isMe(actor) {
-  const [name, mine] = [actor, me.actor].map((text) =>
-    text
-      .replace(/^(unverified:\s*)+/, '')
-      .normalize('NFKC')
-      .toLowerCase(),
-  )
-  return name === mine
+  return nameOf(actor) === nameOf(me.actor)
+}
+
+function nameOf(actor) {
+  const name = actor.replace(/^(unverified:\s*)+/, '')
+  return name.normalize('NFKC').toLowerCase()
 }
 
 function claimSection(task, said) {
@@ -975,7 +997,7 @@ function claimSection(task, said) {
   const holder = holderOf(task)
   if (status !== 'open') return make('div')
   if (holder !== '' && !isMe(holder)) {
-    const until = timeOf(untilMs, { isExact: true })
+    const until = exactTimeOf(untilMs)
     return make(
       'p.notice.attention',
       actorOf(holder),
@@ -989,8 +1011,7 @@ function claimSection(task, said) {
     await post(pathOf('tasks', id, '/claim'), {})
     await refreshView()
   })
-  const words =
-    holder === '' ? 'Others cannot decide it meanwhile.' : ['Yours until ', timeOf(untilMs, { isExact: true })]
+  const words = holder === '' ? 'Others cannot decide it meanwhile.' : ['Yours until ', exactTimeOf(untilMs)]
   return make('div.claim', button, make('span.muted', words))
 }
 
@@ -999,13 +1020,12 @@ function decisionSection(task) {
     return make('p.notice', 'Withdrawn: the case was canceled, and nothing is left to decide.')
   return section(
     'Decided',
-    {},
     factsOf('dl.facts', [
       ['decision', make('strong', task.decision)],
       ['by', actorOf(task.decided_by)],
       ['when', timeOf(task.decided_at_ms)],
       ['reason', task.reason === null ? make('span.muted', 'erased') : textOf(task.reason)],
-      ['changes', task.changes !== null && valueOf(task.changes)],
+      ['changes', task.changes !== null && contentOf(task.changes)],
     ]),
   )
 }
@@ -1025,7 +1045,7 @@ const decisionWords = {
 }
 
 function decisionForm({ id, allowed, escalation, proposed, barrier }, said) {
-  if (barrier !== undefined) return section('Decision', {}, make('p.notice', barrier))
+  if (barrier !== undefined) return section('Decision', make('p.notice', barrier))
   const choices = allowed.map((word) =>
     make(
       'label.choice',
@@ -1048,10 +1068,10 @@ function decisionForm({ id, allowed, escalation, proposed, barrier }, said) {
     const word = new FormData(form).get('decision')
     const isChanged = word === 'approve_with_changes'
     // The changes are sent as they were typed, so that the service refuses what reading them here would lose.
-    const body = JSON.stringify({ decision: word, reason: reason.value })
-    const whole = isChanged ? `${body.slice(0, -1)},"changes":${changes.text()}}` : body
+    const words = JSON.stringify({ decision: word, reason: reason.value })
+    const body = isChanged ? `{"changes":${changes.text()},${words.slice(1)}` : words
     try {
-      const decided = await (await request(pathOf('tasks', id, '/decision'), { body: whole })).json()
+      const decided = await post(pathOf('tasks', id, '/decision'), body)
       said.replaceChildren(decidedNotice(decided))
       await refreshView()
       said.firstElementChild.focus()
@@ -1092,8 +1112,8 @@ function changesField(proposed) {
     wrong.replaceChildren(...shown(fault ?? ''))
     if (fault !== undefined) return
     const merged = mergePatch(proposed, patch)
-    const aside = same(merged, proposed) ? 'nothing is changed yet' : 'with your changes'
-    preview.replaceChildren(section('The outcome would be', { aside }, valueOf(merged, proposed)))
+    const said = same(merged, proposed) ? 'nothing is changed yet' : 'with your changes'
+    preview.replaceChildren(section(['The outcome would be', aside(said)], contentOf(merged, proposed)))
   }
   input.addEventListener('input', read)
   return {
@@ -1133,13 +1153,8 @@ function decidedNotice({ decision, status, repeated, instance_id: instanceId, op
     make('p', repeated ? 'Decided before, in the same words: ' : 'Decided: ', make('strong', decision), '.'),
     make('p', element('a', { href: `#/cases/${instanceId}` }, 'The case'), ' is ', statusOf({ status }), '.'),
     openedId !== null &&
-      make(
-        'p',
-        'Another person has to look at it now: ',
-        element('a', { href: `#/tasks/${openedId}` }, 'the new task'),
-        '.',
-      ),
-    make('p', element('a', { href: '#/tasks' }, 'To the next task')),
+      make('p', 'Another person decides ', element('a', { href: `#/tasks/${openedId}` }, 'a new task'), '.'),
+    make('p', element('a', { href: '#/tasks' }, 'To the open tasks')),
   )
 }
 
@@ -1147,18 +1162,9 @@ function decidedNotice({ decision, status, repeated, instance_id: instanceId, op
 
 const heading = (...words) => element('h1', { tabindex: '-1' }, words)
 
-function section(title, { aside }, ...content) {
-  return make('section', make('h2', title, aside && make('span.aside', aside)), content)
-}
+const section = (title, ...content) => make('section', make('h2', title), content)
 
-function columns(main, side, properties = {}) {
-  return element(
-    'div',
-    { ...properties, class: `columns ${properties.class ?? ''}` },
-    make('div', main),
-    make('aside', side),
-  )
-}
+const aside = (words) => make('span.aside', words)
 
 const statusHints = {
   suspended: 'held until a person has decided',
@@ -1192,22 +1198,15 @@ function tierOf(tier) {
 
 function tableOf(titles) {
   const rows = make('tbody')
-  const head = make(
-    'tr',
-    titles.map((title) => element('th', { scope: 'col' }, title)),
-  )
-  return { node: make('div.table', make('table', make('thead', head), rows)), rows }
+  const heads = titles.map((title) => element('th', { scope: 'col' }, title))
+  return { node: make('div.table', make('table', make('thead', make('tr', heads)), rows)), rows }
 }
 
 /** One row; where it leads, all of it does, and not only its link. */
-function rowOf(href, cells, properties = {}) {
-  const row = element(
-    'tr',
-    properties,
-    cells.map(([name, ...content]) => element('td', { class: name }, content)),
-  )
+function rowOf(cells, { href, kind = href ? 'tr.leads' : 'tr' } = {}) {
+  const row = make(kind)
+  for (const [name, ...content] of cells) row.append(make(`td.${name}`, content))
   if (href === undefined) return row
-  row.classList.add('leads')
   row.addEventListener('click', ({ target }) => {
     if (!target.closest('a, button') && getSelection().isCollapsed) location.hash = href
   })
@@ -1216,10 +1215,8 @@ function rowOf(href, cells, properties = {}) {
 
 function factsOf(kind, pairs) {
   const given = pairs.filter(([, value]) => !isNothing(value) && value.length !== 0)
-  return make(
-    kind,
-    given.map(([name, value]) => make('div', make('dt', name), make('dd', value))),
-  )
+  const fields = given.map(([name, value]) => make('div', make('dt', name), make('dd', value)))
+  return make(kind, fields)
 }
 
 function emptyState(sentence, ...more) {
@@ -1262,7 +1259,7 @@ function pager({ params, next, words: [first, further] }) {
     params.has('cursor') && element('a', { href: to(undefined) }, first),
     next !== null && element('a', { href: to(next) }, further),
   ]
-  return links.some(Boolean) && element('nav.pager', { 'aria-label': 'Pages' }, links)
+  return element('nav.pager', { 'aria-label': 'Pages' }, links)
 }
 
 /** A text whose end is shown, and which a click copies whole. */
@@ -1352,77 +1349,58 @@ function problem(error) {
     'div.notice.bad',
     { role: 'alert' },
     make('p', make('strong', detail)),
-    decision &&
-      make(
-        'p',
-        `${decision.decided_by} decided `,
-        make('b', decision.decision),
-        ' ',
-        timeOf(decision.decided_at_ms),
-        '.',
-      ),
-    holder && make('p', actorOf(holder), ' has it until ', timeOf(Date.parse(until), { isExact: true }), '.'),
+    decision && make('p', 'That was ', timeOf(decision.decided_at_ms), '.'),
+    holder && make('p', 'Here that is ', exactTimeOf(Date.parse(until)), '.'),
     remedy && make('p', remedy),
-    make('p.reference', [code, requestId && `request ${requestId}`].filter(Boolean).join(' · ')),
+    make('p.reference', dotted([code, requestId && `request ${requestId}`])),
   )
 }
 
 // ---------------------------------------------------------------------------------------------------- values
 
 /** JSON as people read it. With `before`, what differs from it is marked. */
-function valueOf(value, before, nesting = 0) {
-  if (typeof value === 'string') return value === '' ? literal('""') : textOf(value)
-  if (value === null || typeof value !== 'object') return literal(String(value))
-  const names = Object.keys(value)
-  if (names.length === 0 && !isObject(before)) return literal(JSON.stringify(value))
+function contentOf(value, before, nesting = 0) {
+  if (typeof value === 'string' && value !== '') return textOf(value)
+  if (value === null || typeof value !== 'object') return literal(JSON.stringify(value))
+  const names = [...new Set([...Object.keys(value), ...Object.keys(isObject(before) ? before : {})])]
+  if (names.length === 0) return literal(JSON.stringify(value))
   if (nesting === maxNesting) return make('pre', JSON.stringify(value, undefined, 2))
-  if (Array.isArray(value)) {
-    const isShort =
-      value.every((item) => item === null || typeof item !== 'object') && JSON.stringify(value).length < 200
-    return bounded('ol', { class: isShort ? 'short' : undefined }, value, (item) =>
-      make('li', valueOf(item, undefined, nesting + 1)),
-    )
-  }
-  const fields = [
-    ...names,
-    ...Object.keys(isObject(before) ? before : {}).filter((name) => !Object.hasOwn(value, name)),
-  ]
-  return bounded('dl', {}, fields, (name) => fieldOf(name, { value, before, nesting }))
+  if (isObject(value)) return bounded('dl', names, (name) => fieldOf(name, { value, before, nesting }))
+  const isShort = !value.some((item) => item instanceof Object) && JSON.stringify(value).length < longTextCharacters / 4
+  return bounded(isShort ? 'ol.short' : 'ol', value, (item) => make('li', contentOf(item, undefined, nesting + 1)))
 }
 
 function fieldOf(name, { value, before, nesting }) {
-  const isThere = Object.hasOwn(value, name)
-  const [now, was] = [value[name], isObject(before) && Object.hasOwn(before, name) ? before[name] : undefined]
-  const isDeep = isObject(now) && isObject(was)
-  const change =
-    !isObject(before) || isDeep
-      ? undefined
-      : !isThere
-        ? 'removed'
-        : was === undefined
-          ? 'added'
-          : same(now, was)
-            ? undefined
-            : 'changed'
-  return element(
-    'div',
-    { class: change },
+  const now = ownField(value, name)
+  const was = isObject(before) ? ownField(before, name) : undefined
+  const change = isObject(before) ? changeOf(now, was) : undefined
+  return make(
+    change ? `div.${change}` : 'div',
     make('dt', name, change && make('b.flag', change)),
-    make('dd', valueOf(isThere ? now : was, isDeep ? was : undefined, nesting + 1)),
+    make('dd', contentOf(now === undefined ? was : now, isObject(now) && isObject(was) ? was : undefined, nesting + 1)),
   )
 }
+
+function changeOf(now, was) {
+  if (was === undefined) return 'added'
+  if (now === undefined) return 'removed'
+  // Of two objects each field is told by itself.
+  return same(now, was) || (isObject(now) && isObject(was)) ? undefined : 'changed'
+}
+
+const ownField = (object, name) => (Object.hasOwn(object, name) ? object[name] : undefined)
 
 const literal = (text) => make('span.literal', text)
 
 /** As many entries as can be looked through; the others on demand. */
-function bounded(tag, properties, items, build) {
-  const list = element(tag, properties)
+function bounded(kind, items, build) {
+  const list = make(kind)
   const add = (from) => {
     const to = from + maxEntries
     list.append(...items.slice(from, to).map(build))
     if (to >= items.length) return
     const more = element('button.quiet', { type: 'button' }, `Show more: ${items.length - to} are left`)
-    const place = element(tag === 'dl' ? 'div' : 'li', {}, more)
+    const place = make(kind === 'dl' ? 'div' : 'li', more)
     more.addEventListener('click', () => {
       place.remove()
       add(to)
@@ -1435,8 +1413,7 @@ function bounded(tag, properties, items, build) {
 
 /** A text with its lines; a long one begins folded. */
 function textOf(text) {
-  const isBlock = text.includes('\n')
-  const block = element(isBlock ? 'div' : 'span', { class: 'text' }, text)
+  const block = make(text.includes('\n') ? 'div.text' : 'span.text', text)
   if (text.length < longTextCharacters && text.split('\n').length < longTextLines) return block
   const toggle = element('button.quiet', { type: 'button', 'aria-expanded': 'false' })
   const words = () => `Show all ${text.length.toLocaleString('en')} characters`
@@ -1481,13 +1458,20 @@ const units = [
 ]
 
 /** A moment as seen from now, with the exact local time behind it; what is due says when it is overdue. */
-function timeOf(ms, { isDue = false, isExact = false } = {}) {
-  const local = exact.format(ms).replace(',', '')
-  const title = `${local}, ${zone}`
-  if (isExact) return element('time', { datetime: new Date(ms).toISOString(), title }, local)
-  const time = element('time', { datetime: new Date(ms).toISOString(), title, 'data-ms': ms, 'data-due': isDue })
+function timeOf(ms, { isDue = false } = {}) {
+  const time = element('time', { datetime: new Date(ms).toISOString(), title: `${localTime(ms)}, ${zone}` })
+  time.dataset.ms = ms
+  if (isDue) time.dataset.due = ''
   tickTime(time)
   return time
+}
+
+function exactTimeOf(ms) {
+  return element('time', { datetime: new Date(ms).toISOString(), title: zone }, localTime(ms))
+}
+
+function localTime(ms) {
+  return exact.format(ms).replace(',', '')
 }
 
 function tickTime(time) {
@@ -1502,6 +1486,8 @@ function tickTime(time) {
 function tickTimes() {
   for (const time of document.querySelectorAll('time[data-ms]')) tickTime(time)
 }
+
+const dotted = (words) => words.filter(Boolean).join(' · ')
 
 function durationInWords(ms) {
   return ms < 1_000 ? `${ms} ms` : `${(ms / 1_000).toFixed(1)} s`

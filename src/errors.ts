@@ -163,6 +163,12 @@ export const catalogue = {
     says: '{actor} may not decide task {taskId}: {because}.',
     remedy: 'Ask another person to decide it.',
   },
+  CC_ERR_HEAD_TOO_LARGE: {
+    exit: 2,
+    status: 431,
+    says: 'The head of the request is larger than {maxBytes} bytes.',
+    remedy: 'Send shorter headers and a shorter address; what is long belongs into the body.',
+  },
   CC_ERR_HOST: {
     exit: 1,
     status: 403,
@@ -445,6 +451,12 @@ export const catalogue = {
     status: 400,
     says: 'The request is not understood: {problem}.',
     remedy: 'See what the route takes in /openapi.json, or in docs/http-api.md.',
+  },
+  CC_ERR_REQUEST_TIMEOUT: {
+    exit: 1,
+    status: 408,
+    says: 'The request did not come whole in time.',
+    remedy: 'Send it again, without pauses.',
   },
   CC_ERR_ROLE: {
     exit: 1,

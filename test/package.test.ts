@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -27,7 +28,8 @@ before(
 
 test('the package holds what a program and an auditor need, and none of the source', () => {
   const holds = readdirSync(installed)
-  for (const name of ['dist', 'packs', 'docs', 'tools', 'package.json']) assert.ok(holds.includes(name), name)
+  for (const name of ['dist', 'console', 'packs', 'docs', 'tools', 'package.json'])
+    assert.ok(holds.includes(name), name)
   for (const name of ['src', 'test', 'bench', 'node_modules']) assert.ok(!holds.includes(name), name)
   assert.deepEqual(readdirSync(join(installed, 'tools')), ['verify-export.mjs'])
   assert.ok(statSync(join(installed, 'dist/bin.js')).mode & 0o111, 'the command can be started')
@@ -55,6 +57,28 @@ test('the command runs from the package', () => {
   assert.match(help, /cognitive-core/)
   for (const command of ['submit', 'cases', 'decide', 'audit']) assert.match(help, new RegExp(`^ +${command}\\b`, 'm'))
   assert.ok(run(program, 'npx', ['--no-install', 'cognitive-core', '--version']).includes(version))
+})
+
+test('the service runs from the package, with its page, and its store is copied while it does', async () => {
+  const env = { ...process.env, CC_DB_PATH: 'served.db', CC_PACKS: join(installed, 'packs/travel-claims') }
+  const bin = join(installed, 'dist/bin.js')
+  const service = spawn(process.execPath, [bin, 'serve', '--port', '0', '--json'], { cwd: program, env })
+  const ended = once(service, 'exit')
+  try {
+    let document = ''
+    for await (const chunk of service.stdout) if ((document += String(chunk)).endsWith('}\n')) break
+    const { url } = JSON.parse(document) as { url: string }
+    const page = await (await fetch(url)).text()
+    const script = readFileSync(join(root, 'console/page.js'), 'utf8')
+    assert.ok(page.includes(script), 'the page has come along')
+    assert.equal((await fetch(`${url}/openapi.json`)).status, 200)
+    const options = { cwd: program, env, encoding: 'utf8' } as const
+    const copied = spawnSync(process.execPath, [bin, 'backup', 'copy.db', '--json'], options)
+    assert.equal(copied.status, 0, copied.stderr)
+  } finally {
+    service.kill('SIGTERM')
+  }
+  assert.deepEqual(await ended, [0, null])
 })
 
 test('an exported case is checked by the tool of the package alone', () => {

@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
 import { type ApiKey, type Role, roles } from '../domain/role.ts'
 import { checkActor } from '../engine/actor.ts'
@@ -113,8 +113,29 @@ export function isLoopback(host: string): boolean {
  */
 export function checkOrigin(headers: IncomingHttpHeaders, { isKeyless }: { readonly isKeyless: boolean }): void {
   const { host = '', origin } = headers
-  const name = URL.canParse(`http://${host}`) ? new URL(`http://${host}`).hostname : ''
-  if (isKeyless && !isLoopback(name)) throw new CoreError('CC_ERR_HOST', { host })
-  const isOwn = origin === undefined || (URL.canParse(origin) && new URL(origin).host === host.toLowerCase())
-  if (!isOwn) throw new CoreError('CC_ERR_ORIGIN', { origin })
+  const here = readHost(host)
+  if (isKeyless && !(here && isLoopback(here.name))) throw new CoreError('CC_ERR_HOST', { host })
+  if (origin === undefined) return
+  const there = URL.canParse(origin) ? new URL(origin).host : undefined
+  if (there === undefined || there !== here?.host) throw new CoreError('CC_ERR_ORIGIN', { origin })
+}
+
+/** A name or an address and perhaps a port: a Host that is anything else is no place that a browser was sent to. */
+function readHost(text: string): { readonly name: string; readonly host: string } | undefined {
+  const [, name] = /^(\[[\d:a-f.]+\]|[\w.-]+)(?::\d{1,5})?$/i.exec(text) ?? []
+  if (name === undefined || !URL.canParse(`http://${text}`)) return undefined
+  return { name, host: new URL(`http://${text}`).host }
+}
+
+/** Headers that name somebody or something: said twice, or in bytes that nobody reads alike, they would name another. */
+const namingHeaders = ['host', 'authorization', 'x-actor', 'idempotency-key', 'last-event-id'] as const
+
+/** Refuses a request whose headers can be understood in two ways. */
+export function checkHeaders({ headersDistinct }: Pick<IncomingMessage, 'headersDistinct'>): void {
+  for (const name of namingHeaders) {
+    const [value = '', ...others] = headersDistinct[name] ?? []
+    const refuse = (why: string) => new CoreError('CC_ERR_REQUEST', { problem: `header.${name}: ${why}` })
+    if (others.length > 0) throw refuse('it is there more than once')
+    if (!/^[ -~]*$/.test(value)) throw refuse('it takes ASCII alone; percent-encode a name with other characters')
+  }
 }

@@ -9,12 +9,15 @@ import { CoreError, isCoreError } from '../errors.ts'
 import { type Caller, ownCasesOf } from './access.ts'
 import { caseDocument, erasedDocument, pageOf, stepDocument, submittedDocument } from './documents.ts'
 import type { ServiceParts } from './parts.ts'
-import { addRoute, wholeNumber } from './route.ts'
+import { addRoute, nameToFind, wholeNumber } from './route.ts'
 
 export const caseParams = z.object({ id: z.string().meta({ description: 'instance id' }) })
 
 /** Whoever waits longer asks again: proxies end a request that says nothing for a minute. */
 const maxWaitSeconds = 60
+
+/** A name that no pack has need not be told back whole. */
+const name = z.string().max(200)
 
 const reason = z.string().meta({ description: 'why, in words that are still understood in years' })
 
@@ -36,8 +39,8 @@ function addSubmit(app: FastifyInstance, { core }: ServiceParts): void {
       tag: 'cases',
       headers: z.looseObject({ 'idempotency-key': z.string().optional() }),
       body: z.strictObject({
-        workflow: z.string(),
-        domain: z.string(),
+        workflow: name,
+        domain: name,
         input: z.record(z.string(), z.custom<JsonObject[string]>(() => true).meta({ description: 'any JSON' })),
       }),
       answers: { 200: submittedDocument, 202: submittedDocument },
@@ -68,7 +71,7 @@ function addReading(app: FastifyInstance, parts: ServiceParts): void {
       tag: 'cases',
       query: z.strictObject({
         status: z.enum(instanceStatuses).optional(),
-        workflow: z.string().optional(),
+        workflow: nameToFind.optional(),
         cursor: z.string().optional(),
         limit: wholeNumber(1, 500).optional(),
       }),
@@ -128,9 +131,10 @@ function addChanging(app: FastifyInstance, { core }: ServiceParts): void {
       body: z.strictObject({ reason }),
       answers: { 200: caseDocument },
     },
-    async ({ params, body, caller: { actor } }) => {
+    async ({ params, body, caller }) => {
       checkCaseId(params.id)
-      return caseJson(await core().cancel({ instanceId: params.id, actor, reason: body.reason }))
+      const { actor } = caller
+      return caseJson(asSeenBy(caller, await core().cancel({ instanceId: params.id, actor, reason: body.reason })))
     },
   )
   addRoute(
@@ -143,9 +147,10 @@ function addChanging(app: FastifyInstance, { core }: ServiceParts): void {
       body: z.strictObject({}).nullish(),
       answers: { 200: caseDocument },
     },
-    async ({ params, caller: { actor } }) => {
+    async ({ params, caller }) => {
       checkCaseId(params.id)
-      return caseJson(await core().retry({ instanceId: params.id, actor }))
+      const { actor } = caller
+      return caseJson(asSeenBy(caller, await core().retry({ instanceId: params.id, actor })))
     },
   )
   addRoute(
@@ -202,7 +207,14 @@ export async function requireCase(
   return view
 }
 
-/** The same where the case itself is not needed. */
+/** Who keeps cases moving hears how they stand, and nothing of what they are about. */
+function asSeenBy({ roles }: Caller, view: CaseView): CaseView {
+  if (roles.some((role) => role !== 'operator')) return view
+  const failure = view.failure && { code: view.failure.code, message: 'told to who may see the case' }
+  return { ...view, outcome: undefined, proposed: undefined, failure }
+}
+
+/** As `requireCase`, where the case itself is not needed. */
 export async function requireVisible(
   core: Pick<CaseVerbs, 'getCase'>,
   caller: Caller,

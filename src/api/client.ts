@@ -33,19 +33,22 @@ import {
   verifyDocument,
 } from './documents.ts'
 import { readEventStream, type ServerEvent } from './event-stream.ts'
-import { answerOf, send, type ServiceAddress } from './requests.ts'
+import { answerOf, type RequestParts, send, type ServiceAddress } from './requests.ts'
 import { auditEvent, caseView, decidedView, pageView, stepView, taskOf, taskView, verifyReport } from './views.ts'
 
 /** One request waits for a case so long; then it is asked again. */
 const waitSeconds = 30
 
+/** How long a service takes to say that it is ready, and beyond what it was asked to wait. */
+const promptMs = 10_000
+
 /** Between two tries to reach a service that is being restarted, and how long it may be away while somebody waits. */
 const retryMs = 1000
 const patienceMs = 60_000
 
-/** Reaches a service, and refuses one that is not ready. */
+/** Reaches a service, and refuses one that is not ready. No key is shown before it is known which store answers. */
 export async function connectService(address: ServiceAddress, clock: Clock = systemClock): Promise<CaseVerbs> {
-  const answer = await send(address, 'GET', '/health/ready')
+  const answer = await send({ url: address.url }, 'GET', '/health/ready', { timeoutMs: promptMs })
   const health = await answerOf(address, answer, healthDocument)
   if (health.database_id === undefined) throw new CoreError('CC_ERR_STARTING')
   return new ServiceClient(address, clock, { databaseId: health.database_id, simulated: health.simulated ?? undefined })
@@ -85,7 +88,7 @@ class ServiceClient implements CaseVerbs {
   }
 
   async getCase(instanceId: string): Promise<CaseView> {
-    return caseView(await this.get(`/v1/cases/${encodeURIComponent(instanceId)}`, caseDocument))
+    return caseView(await this.get(pathOf(instanceId), caseDocument))
   }
 
   async listCases({ status, workflow, limit, cursor }: CaseFilter = {}): Promise<Page<CaseView>> {
@@ -159,7 +162,10 @@ class ServiceClient implements CaseVerbs {
       const askedAtMs = this.clock.nowMs()
       const leftMs = timeoutMs === undefined ? Infinity : Math.max(0, startedAtMs + timeoutMs - askedAtMs)
       const query = { wait: Math.min(waitSeconds, Math.ceil(leftMs / 1000)) }
-      const view = await this.get(pathOf(instanceId), caseDocument, query, signal).catch((error: unknown) => {
+      // Whoever set a limit does not want to wait much longer for a service that says nothing.
+      const graceMs = leftMs < waitSeconds * 1000 ? retryMs : promptMs
+      const limits = { signal, timeoutMs: Math.ceil(Math.min(query.wait * 1000, leftMs)) + graceMs }
+      const view = await this.get(pathOf(instanceId), caseDocument, query, limits).catch((error: unknown) => {
         if (!isAway(error) || this.clock.nowMs() - reachedAtMs > patienceMs) throw error
         return undefined
       })
@@ -203,7 +209,8 @@ class ServiceClient implements CaseVerbs {
     while (!signal.aborted) {
       try {
         const headers = { 'last-event-id': String(last), accept: 'text/event-stream' }
-        const answer = await send(this.address, 'GET', `${pathOf(instanceId)}/stream`, { headers, signal })
+        const open = { headers, signal, timeoutMs: Infinity }
+        const answer = await send(this.address, 'GET', `${pathOf(instanceId)}/stream`, open)
         if (answer.status === 204) return
         if (!answer.ok) await answerOf(this.address, answer, z.unknown())
         for await (const { id, event, data } of this.eventsOf(answer)) {
@@ -233,13 +240,13 @@ class ServiceClient implements CaseVerbs {
     path: string,
     shape: S,
     query: Readonly<Record<string, string | number | undefined>> = {},
-    signal?: AbortSignal,
+    limits: Pick<RequestParts, 'signal' | 'timeoutMs'> = {},
   ): Promise<z.output<S>> {
     const given = Object.entries(query).flatMap(([name, value]) =>
       value === undefined ? [] : [[name, String(value)] as [string, string]],
     )
     const search = given.length === 0 ? '' : `?${new URLSearchParams(given).toString()}`
-    const answer = await send(this.address, 'GET', `${path}${search}`, signal ? { signal } : {})
+    const answer = await send(this.address, 'GET', `${path}${search}`, limits)
     return await answerOf(this.address, answer, shape)
   }
 

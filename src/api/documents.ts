@@ -179,7 +179,7 @@ export const erasedDocument = z
   .meta({ id: 'Erased' })
 
 export const callerDocument = z
-  .object({ actor: text, roles: z.array(z.enum(roles)), simulated: z.boolean(), version: text })
+  .object({ actor: text, roles: z.array(z.enum(roles)), simulated: z.boolean().nullable(), version: text })
   .meta({ id: 'Caller' })
 
 export const workflowDocument = z

@@ -1,8 +1,7 @@
 import type { FastifyInstance } from 'fastify'
-import { z } from 'zod'
 import { CoreError } from '../errors.ts'
 import { version } from '../version.ts'
-import { callerDocument, healthDocument, workflowDocument, pageOf } from './documents.ts'
+import { callerDocument, healthDocument, workflowDocument, pageOf, problem } from './documents.ts'
 import type { ServiceParts } from './parts.ts'
 import { addRoute } from './route.ts'
 
@@ -68,7 +67,7 @@ export function addHealth(app: FastifyInstance, parts: ServiceParts): void {
     ['GET /v1/limits', 'Limits over HTTP'],
     ['GET /v1/graduation', 'Graduation over HTTP'],
   ] as const) {
-    addRoute(app, id, { summary: `${what} (not yet)`, tag: 'service', answers: { 501: z.never() } }, () =>
+    addRoute(app, id, { summary: `${what} (not yet)`, tag: 'service', answers: { 501: problem } }, () =>
       Promise.reject(new CoreError('CC_ERR_NOT_YET', { what, remedy: 'What is watched stands in docs/sqlite.md.' })),
     )
   }

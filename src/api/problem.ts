@@ -1,4 +1,6 @@
-import { STATUS_CODES } from 'node:http'
+import { randomUUID } from 'node:crypto'
+import { maxHeaderSize, STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { CoreError, isCoreError } from '../errors.ts'
 import type { Log } from '../log.ts'
@@ -35,7 +37,7 @@ function extensionsOf({ code, facts }: CoreError): object {
 /** Answers whatever a request failed with. What nobody foresaw is logged whole and told without its words. */
 export function answerProblem(log: Log, error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const refusal = refusalOf(error, request)
-  if (refusal.status >= 500) {
+  if (refusal.status >= 500 && refusal.code !== 'CC_ERR_NOT_YET') {
     const why = refusal === error ? { error: refusal.message } : { stack: (error as Error).stack ?? String(error) }
     log.error({ request_id: request.id, code: refusal.code, ...why }, 'request failed')
   }
@@ -47,6 +49,31 @@ export function answerProblem(log: Log, error: unknown, request: FastifyRequest,
     .code(refusal.status)
     .type(problemType)
     .send(JSON.stringify(problemOf(refusal, request.id)))
+}
+
+/** Answers what was no request that could be read: there is no route yet, nor a reply, only the connection. */
+export function answerBroken(log: Log, error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || socket.destroyed) return
+  const requestId = randomUUID()
+  const refusal = brokenAs(error)
+  log.info({ request_id: requestId, code: refusal.code, error: error.code }, 'request could not be read')
+  const body = JSON.stringify(problemOf(refusal, requestId))
+  const head = [
+    `HTTP/1.1 ${refusal.status} ${STATUS_CODES[refusal.status]}`,
+    `content-type: ${problemType}`,
+    `content-length: ${Buffer.byteLength(body)}`,
+    `x-request-id: ${requestId}`,
+    'cache-control: no-store',
+    'connection: close',
+  ]
+  if (socket.writable) socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
+  else socket.destroy()
+}
+
+function brokenAs({ code, message }: NodeJS.ErrnoException): CoreError {
+  if (code === 'HPE_HEADER_OVERFLOW') return new CoreError('CC_ERR_HEAD_TOO_LARGE', { maxBytes: maxHeaderSize })
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return new CoreError('CC_ERR_REQUEST_TIMEOUT')
+  return new CoreError('CC_ERR_REQUEST', { problem: message })
 }
 
 function refusalOf(error: unknown, request: FastifyRequest): CoreError {

@@ -1,6 +1,7 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { z } from 'zod'
 import { catalogue, CoreError, type ErrorCode, type Facts } from '../errors.ts'
-import { problem } from './documents.ts'
+import { healthDocument, problem } from './documents.ts'
 
 /** A service and how to speak to it. */
 export interface ServiceAddress {
@@ -16,16 +17,44 @@ export interface RequestParts {
   /** Who acts, where no key says so. */
   readonly actor?: string
   readonly signal?: AbortSignal
+  /** How long the whole answer may take; a stream has no such end. */
+  readonly timeoutMs?: number
 }
 
-/** Sends one request. Refuses with CC_ERR_SERVICE_AWAY when there is no answer. */
+/** Checking or exporting a long case takes a while; nothing takes longer. */
+const defaultTimeoutMs = 300_000
+
+/** A limit on requests passes within a minute; whoever is refused more often is told. */
+const maxRefusals = 5
+
+/**
+ * Sends one request. Refuses with CC_ERR_SERVICE_AWAY when there is no answer. One that came too soon after others is sent
+ * again when the service says so: nothing was done of it.
+ */
 export async function send(
+  address: ServiceAddress,
+  method: 'GET' | 'POST',
+  path: string,
+  parts: RequestParts = {},
+): Promise<Response> {
+  for (let refusals = 1; ; refusals += 1) {
+    const answer = await sendOnce(address, method, path, parts)
+    const seconds = Number(answer.headers.get('retry-after'))
+    if (answer.status !== 429 || refusals >= maxRefusals || !(seconds > 0 && seconds <= 60)) return answer
+    await answer.body?.cancel()
+    await delay(seconds * 1000, undefined, parts.signal && { signal: parts.signal })
+  }
+}
+
+async function sendOnce(
   { url, apiKey }: ServiceAddress,
   method: 'GET' | 'POST',
   path: string,
-  { body, headers = {}, actor, signal }: RequestParts = {},
+  { body, headers = {}, actor, signal, timeoutMs = defaultTimeoutMs }: RequestParts,
 ): Promise<Response> {
   const name = actor?.replace(/^(unverified:)+/, '')
+  const deadline = timeoutMs === Infinity ? [] : [AbortSignal.timeout(timeoutMs)]
+  const limits = [...deadline, ...(signal ? [signal] : [])]
   try {
     return await fetch(`${url}${path}`, {
       method,
@@ -36,7 +65,7 @@ export async function send(
         ...(apiKey === undefined && name !== undefined && { 'x-actor': encodeURIComponent(name) }),
       },
       ...(body && { body: JSON.stringify(body) }),
-      ...(signal && { signal }),
+      ...(limits.length > 0 && { signal: AbortSignal.any(limits) }),
       // A key is shown to nobody but the service it was given for.
       redirect: 'error',
     })
@@ -79,16 +108,18 @@ function refusalOf(url: string, answer: Response, content: unknown): CoreError {
   const { data } = problem.safeParse(content)
   if (!data) {
     // A service that is not ready says so in a document of its own.
-    if (answer.status === 503) return new CoreError('CC_ERR_STARTING')
+    const health = healthDocument.safeParse(content).data
+    if (health) return new CoreError(health.status === 'draining' ? 'CC_ERR_CLOSED' : 'CC_ERR_STARTING')
     return new CoreError('CC_ERR_SERVICE', { url, problem: `status ${answer.status}` })
   }
   const { code, facts = {}, detail } = data
-  if (code in catalogue) return new CoreError(code as ErrorCode, facts satisfies Facts)
+  if (Object.hasOwn(catalogue, code)) return new CoreError(code as ErrorCode, facts satisfies Facts)
   return new CoreError('CC_ERR_SERVICE', { url, problem: `${code}: ${detail}` })
 }
 
 /** fetch says no more than that it failed; why stands in the cause. */
 function reasonOf(error: unknown): string {
+  if ((error as Error).name === 'TimeoutError') return 'nobody answered in time'
   const { code, message } = (error as { cause?: NodeJS.ErrnoException }).cause ?? (error as NodeJS.ErrnoException)
   return (code && reasons[code]) ?? code ?? message
 }

@@ -1,8 +1,19 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
+import { isStorableText } from '../domain/json.ts'
 import { CoreError } from '../errors.ts'
-import { type Caller, callerOf, checkOrigin, checkRole, type Door, type RouteId, access } from './access.ts'
+import {
+  type Caller,
+  callerOf,
+  checkHeaders,
+  checkOrigin,
+  checkRole,
+  type Door,
+  type RouteId,
+  access,
+} from './access.ts'
 import { problem } from './documents.ts'
+import type { RateLimit } from './rate-limit.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -84,24 +95,30 @@ export function addRoute<Params = unknown, Query = unknown, Body = unknown>(
 }
 
 /** Puts the door before every route: who may not take it is refused before anything of the request is read. */
-export function guardRoutes(app: FastifyInstance, door: Door): void {
+export function guardRoutes(app: FastifyInstance, door: Door, rateLimit?: RateLimit): void {
   app.decorateRequest('caller', undefined)
   app.addHook('onRoute', ({ method, url }) => {
     if (!(`${String(method)} ${url}` in access))
       throw new TypeError(`${String(method)} ${url} is not in the table of access`)
   })
 
-  app.addHook('onRequest', async (request) => {
+  app.addHook('onRequest', async (request, reply) => {
+    checkHeaders(request.raw)
     checkOrigin(request.headers, { isKeyless: door.keys === undefined })
     const { url } = request.routeOptions
     // Without a route there is nothing to protect: it is answered as not found.
     if (url === undefined) return
     const id = `${request.method} ${url}` as RouteId
-    if (access[id] !== 'open') {
+    if (access[id] === 'open') return
+    try {
       request.caller = callerOf(door, request.headers)
-      checkRole(id, request.caller)
+    } catch (error) {
+      await rateLimit?.refused(request, reply)
+      throw error
     }
+    checkRole(id, request.caller)
   })
+  if (rateLimit) app.addHook('onRequest', rateLimit.hook)
   app.setValidatorCompiler(({ schema, httpPart }) => (value: unknown) => {
     const { data, error } = (schema as z.ZodType).safeParse(value ?? undefined)
     if (!error) return { value: data }
@@ -115,6 +132,12 @@ export function guardRoutes(app: FastifyInstance, door: Door): void {
 }
 
 const partNames = { body: 'body', querystring: 'query', params: 'path', headers: 'header' } as const
+
+/** A name in a query that a database can be asked for. */
+export const nameToFind = z.string().refine(isStorableText, 'no name has a NUL in it')
+
+/** The largest number of fifteen digits: every one up to it is exact. */
+export const maxSafeText = 999_999_999_999_999
 
 /** A whole number in a query, where everything is text. */
 export function wholeNumber(least: number, most: number) {

@@ -1,22 +1,23 @@
-import { randomUUID } from 'node:crypto'
+import { maxHeaderSize } from 'node:http'
 import helmet from '@fastify/helmet'
-import rateLimit from '@fastify/rate-limit'
-import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
+import Fastify, { type FastifyInstance } from 'fastify'
 import { type Clock, systemClock } from '../clock.ts'
-import { isId } from '../domain/identity.ts'
 import { maxJsonBytes, parseJson } from '../domain/json.ts'
 import type { ApiKey } from '../domain/role.ts'
 import type { Core } from '../engine/core.ts'
 import { CoreError } from '../errors.ts'
 import type { Log } from '../log.ts'
-import { access, isLoopback } from './access.ts'
+import { isLoopback } from './access.ts'
 import { addCases } from './cases.ts'
 import { addHealth } from './health.ts'
+import { listen, silentConnections } from './listening.ts'
 import { addMetrics, Metrics } from './metrics.ts'
+import { observe, requestIdOf } from './observing.ts'
 import { addOpenApi, gatherRoutes } from './openapi.ts'
 import { addPage, type Page, readPage } from './page.ts'
 import type { ServiceParts } from './parts.ts'
-import { answerProblem } from './problem.ts'
+import { answerBroken, answerProblem } from './problem.ts'
+import { prepareRateLimit } from './rate-limit.ts'
 import { addRecord } from './record.ts'
 import { guardRoutes } from './route.ts'
 import { addStreams } from './streams.ts'
@@ -47,7 +48,8 @@ export interface Service {
   close(): Promise<void>
 }
 
-const defaultRateLimit = 1200
+/** A service that is leaving waits so long for requests under way, as the engine does for steps; then it cuts them. */
+const leavingMs = 30_000
 
 /**
  * Starts to listen, before there is a store: a port that is taken is found out first, and the store's holder can say from
@@ -68,6 +70,7 @@ export async function startService(settings: ServiceSettings): Promise<Service> 
   const door = { keys, defaultActor: settings.defaultActor }
   const parts: ServiceParts = { core, door, watcher, leaving: leaving.signal, clock, log }
   const app = await buildApp(settings, parts, metrics)
+  const silent = silentConnections(app.server)
   const address = await listen(app, { host, port })
   return {
     url: address,
@@ -79,7 +82,10 @@ export async function startService(settings: ServiceSettings): Promise<Service> 
     async close() {
       leaving.abort(new CoreError('CC_ERR_CLOSED'))
       watcher.close()
+      for (const socket of silent) socket.destroy()
+      const cancel = clock.after(leavingMs, () => app.server.closeAllConnections())
       await app.close()
+      cancel()
     },
   }
 }
@@ -94,16 +100,19 @@ async function buildApp(settings: ServiceSettings, parts: ServiceParts, metrics:
     return503OnClosing: false,
     // Whoever dawdles over a request does not hold a connection for ever; streams and waits are answers, and may.
     requestTimeout: 30_000,
+    clientErrorHandler: (error, socket) => answerBroken(log, error, socket),
     genReqId: ({ headers }) => requestIdOf(headers['x-request-id']),
-    routerOptions: { maxParamLength: 200 },
+    rewriteUrl: ({ url = '/' }) => decodable(url),
+    // As long as a head can be: an id that is none is answered as any other.
+    routerOptions: { maxParamLength: maxHeaderSize },
   })
   const page = readPage()
-  await gatherRoutes(app)
+  const shared = await gatherRoutes(app)
   await app.register(helmet, headersFor(page))
   observe(app, metrics, log)
   turnAway(app, parts.leaving)
-  guardRoutes(app, parts.door)
-  await limitRate(app, settings)
+  const rateLimit = await prepareRateLimit(app, { host: settings.host, asked: settings.rateLimit })
+  guardRoutes(app, parts.door, rateLimit)
   takeJsonAlone(app)
   app.setErrorHandler((error, request, reply) => answerProblem(log, error, request, reply))
   app.setNotFoundHandler((request, reply) => {
@@ -116,14 +125,21 @@ async function buildApp(settings: ServiceSettings, parts: ServiceParts, metrics:
   addTasks(app, parts)
   addHealth(app, parts)
   addMetrics(app, metrics)
-  addOpenApi(app)
+  addOpenApi(app, shared)
   addPage(app, page)
   return app
 }
 
-/** A caller's own name for the request, if it is one that can stand in a log. */
-function requestIdOf(given: string | string[] | undefined): string {
-  return typeof given === 'string' && /^[\w.-]{1,64}$/.test(given) ? given : randomUUID()
+/** What is no percent-encoding is taken as it is written, and so finds no case rather than an answer that is not ours. */
+function decodable(url: string): string {
+  const end = url.search(/[?#]|$/)
+  const path = url.slice(0, end)
+  try {
+    decodeURIComponent(path)
+    return url
+  } catch {
+    return path.replaceAll('%', '%25') + url.slice(end)
+  }
 }
 
 /** Nothing may be embedded, nothing comes from elsewhere, and of scripts and styles only the page's own run. */
@@ -143,26 +159,10 @@ function headersFor({ scriptHash, styleHash }: Page) {
       },
     },
     frameguard: { action: 'deny' },
+    // Whether a name is to be reached by TLS alone is for whoever ends the TLS in front of this service.
+    strictTransportSecurity: false,
     referrerPolicy: { policy: 'no-referrer' },
   } as const
-}
-
-/** One line and one measure for each request. Paths are those of routes: what somebody typed stays out of the log. */
-function observe(app: FastifyInstance, metrics: Metrics, log: Log): void {
-  app.addHook('onSend', (request, reply, _payload, done) => {
-    void reply.header('x-request-id', request.id)
-    if (!reply.hasHeader('cache-control')) void reply.header('cache-control', 'no-store')
-    done()
-  })
-  app.addHook('onResponse', (request, reply, done) => {
-    const { method, id, caller } = request
-    const route = request.routeOptions.url ?? 'none'
-    const { statusCode: status, elapsedTime: ms } = reply
-    metrics.answered({ method, route, status, seconds: ms / 1000 })
-    const timed = { request_id: id, method, route, status, ms: Math.round(ms * 10) / 10 }
-    log.info({ ...timed, actor: caller?.actor, instance: instanceOf(request) }, 'request')
-    done()
-  })
 }
 
 /** A service that leaves takes nothing new, and lets go of each connection with its answer. */
@@ -176,31 +176,13 @@ function turnAway(app: FastifyInstance, leaving: AbortSignal): void {
   })
 }
 
-function instanceOf({ routeOptions, params }: FastifyRequest): string | undefined {
-  if (!routeOptions.url?.startsWith('/v1/cases/:id')) return undefined
-  const { id = '' } = params as { readonly id?: string }
-  return isId(id) ? id : undefined
-}
-
-/** So many requests a minute for each caller. On loopback there is no limit unless somebody sets one. */
-async function limitRate(app: FastifyInstance, { host, rateLimit: asked }: ServiceSettings): Promise<void> {
-  const max = asked ?? (isLoopback(host) ? 0 : defaultRateLimit)
-  if (max === 0) return
-  const actorOf = ({ caller, ip }: FastifyRequest) => caller?.actor ?? ip
-  await app.register(rateLimit, {
-    global: false,
-    max,
-    timeWindow: 60_000,
-    keyGenerator: actorOf,
-    // Who watches whether the service lives must not be told that it is too busy to say.
-    allowList: ({ routeOptions, method }) => access[`${method} ${routeOptions.url}` as keyof typeof access] === 'open',
-    errorResponseBuilder: (request) => new CoreError('CC_ERR_RATE_LIMIT', { actor: actorOf(request), max }),
-  })
-  app.addHook('onRequest', app.rateLimit())
-}
-
-/** The strict door is the only reader of bodies; any other type than JSON is refused unread. */
+/** The strict door is the only reader of bodies; any other type than JSON, and what was packed, is refused unread. */
 function takeJsonAlone(app: FastifyInstance): void {
+  app.addHook('preParsing', async ({ headers }) => {
+    const { 'content-encoding': encoding = 'identity' } = headers
+    if (encoding.toLowerCase() === 'identity') return
+    throw new CoreError('CC_ERR_MEDIA_TYPE', { type: `packed with ${encoding}` })
+  })
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
     try {
@@ -209,30 +191,4 @@ function takeJsonAlone(app: FastifyInstance): void {
       done(error as Error)
     }
   })
-}
-
-async function listen(app: FastifyInstance, { host, port }: { host: string; port: number }): Promise<string> {
-  try {
-    await app.listen({ host, port })
-  } catch (error) {
-    await app.close()
-    const { code = '', message } = error as NodeJS.ErrnoException
-    throw new CoreError('CC_ERR_PORT', { host, port, why: reasons[code] ?? message }, { cause: error })
-  }
-  return urlOf(app, host)
-}
-
-const reasons: Readonly<Record<string, string>> = {
-  EADDRINUSE: 'another program listens there',
-  EADDRNOTAVAIL: 'this machine has no such address',
-  EACCES: 'this user may not',
-  ENOTFOUND: 'nobody knows this name',
-}
-
-/** An address that stands for all of a machine's is reached by its loopback from here. */
-function urlOf(app: FastifyInstance, host: string): string {
-  const address = app.server.address()
-  const port = typeof address === 'object' && address !== null ? address.port : 0
-  const name = { '0.0.0.0': '127.0.0.1', '::': '[::1]' }[host] ?? (host.includes(':') ? `[${host}]` : host)
-  return `http://${name}:${port}`
 }

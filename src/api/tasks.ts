@@ -7,7 +7,7 @@ import { CoreError } from '../errors.ts'
 import { withoutUnset } from './cases.ts'
 import { briefDocument, decidedDocument, pageOf, taskDocument } from './documents.ts'
 import type { ServiceParts } from './parts.ts'
-import { addRoute, wholeNumber } from './route.ts'
+import { addRoute, nameToFind, wholeNumber } from './route.ts'
 
 const taskParams = z.object({ id: z.string().meta({ description: 'task id' }) })
 
@@ -19,7 +19,7 @@ export function addTasks(app: FastifyInstance, { core }: ServiceParts): void {
       summary: 'What waits for a person, most urgent first',
       tag: 'tasks',
       query: z.strictObject({
-        queue: z.string().optional(),
+        queue: nameToFind.optional(),
         status: z.enum(['open', 'decided']).optional().describe('open unless said'),
         cursor: z.string().optional(),
         limit: wholeNumber(1, 500).optional(),
@@ -74,7 +74,7 @@ export function addTasks(app: FastifyInstance, { core }: ServiceParts): void {
       tag: 'tasks',
       params: taskParams,
       body: z.strictObject({
-        decision: z.string(),
+        decision: z.string().max(200),
         reason: z.string().meta({ description: 'why, in words that are still understood in years' }),
         changes: z
           .custom<Json>(() => true)

@@ -7,25 +7,52 @@ import type { Log } from '../log.ts'
 
 /** Somebody who follows a case, or all of them: frames of an event stream go in. */
 export interface Viewer {
-  send(frame: string): void
+  readonly actor: string
+  /** Asked before anything is shown: a key may have been revoked since the stream was opened. */
+  isWelcome(): boolean
+  /** False: it takes no more until it says that it has drained. */
+  send(frame: string): boolean
   /** Nothing more will come. */
   end(): void
+  /** Lets go at once of somebody who does not take what is sent. */
+  drop(): void
 }
 
-/** Connections that are held open at a time. */
+/** What a viewer holds in its hand. */
+export interface Following {
+  leave(): void
+  /** What was sent has gone out: more can come. */
+  drained(): void
+}
+
+/** Connections that are held open at a time, in all and for one caller. */
 const maxViewers = 1000
+const maxViewersEach = 100
 
 /** Proxies take a connection for dead that is silent for long. */
 const keepAliveMs = 15_000
+
+/** Whoever takes nothing for so long has gone. */
+const stuckMs = 30_000
+
+/** Events that are read and sent at a time: a long record must not stand in memory for every viewer. */
+const maxNews = 500
 
 /** A page that shows lists reads them again at most so often. */
 const feedMs = 500
 /** Of more instances than that a page reads its lists anyway. */
 const maxFedInstances = 100
 
-/** One case that is followed, and how far each of its viewers has been told. */
+/** How far a viewer has been told. */
+interface Told {
+  after: number
+  /** Since when it takes no more. */
+  fullSinceMs: number | undefined
+}
+
+/** One case that is followed. */
 interface Followed {
-  readonly viewers: Map<Viewer, number>
+  readonly viewers: Map<Viewer, Told>
   isReading: boolean
   /** Something happened while it was being read. */
   isStale: boolean
@@ -33,11 +60,12 @@ interface Followed {
 
 /**
  * Follows cases for all viewers of one process. The engine's hints say which case has changed; its news are read once,
- * however many viewers it has, and nobody polls.
+ * however many viewers it has, and nobody polls. Each viewer is told at its own pace.
  */
 export class Watcher {
   private readonly followed = new Map<string, Followed>()
-  private readonly feed = new Set<Viewer>()
+  private readonly feed = new Map<Viewer, Told>()
+  private readonly viewersOf = new Map<string, number>()
   /** Changed since the feed was last told. */
   private readonly changed = new Set<string>()
   private readonly core: () => Core
@@ -53,8 +81,8 @@ export class Watcher {
   }
 
   get viewers(): number {
-    let count = this.feed.size
-    for (const { viewers } of this.followed.values()) count += viewers.size
+    let count = 0
+    for (const each of this.viewersOf.values()) count += each
     return count
   }
 
@@ -66,42 +94,69 @@ export class Watcher {
     })
   }
 
-  /** Tells the viewer every event of the case behind `after`, those that have been and those to come. Returns what ends it. */
-  follow(instanceId: string, after: number, viewer: Viewer): () => void {
-    this.admit()
+  /** Tells the viewer every event of the case behind `after`, those that have been and those to come. */
+  follow(instanceId: string, after: number, viewer: Viewer): Following {
+    const release = this.admit(viewer)
     const followed = this.followed.get(instanceId) ?? { viewers: new Map(), isReading: false, isStale: false }
+    const told: Told = { after, fullSinceMs: undefined }
     this.followed.set(instanceId, followed)
-    followed.viewers.set(viewer, after)
+    followed.viewers.set(viewer, told)
     void this.tell(instanceId)
-    return () => this.leave(instanceId, viewer)
+    return {
+      leave: () => {
+        release()
+        followed.viewers.delete(viewer)
+        if (followed.viewers.size === 0 && this.followed.get(instanceId) === followed) this.followed.delete(instanceId)
+      },
+      drained: () => {
+        told.fullSinceMs = undefined
+        void this.tell(instanceId)
+      },
+    }
   }
 
-  /** Tells the viewer which cases have changed, a few times a second at most. Returns what ends it. */
-  followAll(viewer: Viewer): () => void {
-    this.admit()
-    this.feed.add(viewer)
-    return () => void this.feed.delete(viewer)
+  /** Tells the viewer which cases have changed, a few times a second at most. */
+  followAll(viewer: Viewer): Following {
+    const release = this.admit(viewer)
+    const told: Told = { after: 0, fullSinceMs: undefined }
+    this.feed.set(viewer, told)
+    return {
+      leave: () => {
+        release()
+        this.feed.delete(viewer)
+      },
+      drained: () => {
+        told.fullSinceMs = undefined
+      },
+    }
   }
 
   /** Ends every stream; viewers come back and go on where they were. */
   close(): void {
     this.isClosed = true
     this.cancelKeepAlive?.()
-    const viewers = [...this.feed, ...[...this.followed.values()].flatMap((followed) => [...followed.viewers.keys()])]
+    const viewers = this.everybody()
     this.feed.clear()
     this.followed.clear()
-    for (const viewer of viewers) viewer.end()
+    for (const [viewer] of viewers) viewer.end()
   }
 
-  private admit(): void {
+  /** Counts a viewer in, until what it returns is called. */
+  private admit({ actor }: Viewer): () => void {
     if (this.isClosed) throw new CoreError('CC_ERR_CLOSED')
-    if (this.viewers >= maxViewers) throw new CoreError('CC_ERR_TOO_MANY_STREAMS', { max: maxViewers })
+    const own = this.viewersOf.get(actor) ?? 0
+    const max = own >= maxViewersEach ? maxViewersEach : maxViewers
+    if (own >= maxViewersEach || this.viewers >= maxViewers) throw new CoreError('CC_ERR_TOO_MANY_STREAMS', { max })
+    this.viewersOf.set(actor, own + 1)
     if (this.cancelKeepAlive === undefined) this.keepAlive()
-  }
-
-  private leave(instanceId: string, viewer: Viewer): void {
-    const followed = this.followed.get(instanceId)
-    if (followed?.viewers.delete(viewer) && followed.viewers.size === 0) this.followed.delete(instanceId)
+    let isIn = true
+    return () => {
+      if (!isIn) return
+      isIn = false
+      const left = this.viewersOf.get(actor)! - 1
+      if (left > 0) this.viewersOf.set(actor, left)
+      else this.viewersOf.delete(actor)
+    }
   }
 
   private async tell(instanceId: string): Promise<void> {
@@ -111,7 +166,7 @@ export class Watcher {
     if (followed.isReading) return
     followed.isReading = true
     try {
-      while (followed.isStale && followed.viewers.size > 0) {
+      while (followed.isStale && this.followed.get(instanceId) === followed) {
         followed.isStale = false
         await this.tellNews(instanceId, followed)
       }
@@ -123,31 +178,56 @@ export class Watcher {
     }
   }
 
-  private async tellNews(instanceId: string, { viewers }: Followed): Promise<void> {
-    const events = await this.core().getAudit(instanceId, { after: Math.min(...viewers.values()) })
+  /** Reads what the viewers that can take it have not seen, and tells each its part. */
+  private async tellNews(instanceId: string, followed: Followed): Promise<void> {
+    const ready = [...followed.viewers].filter(([, { fullSinceMs }]) => fullSinceMs === undefined)
+    if (ready.length === 0) return
+    const events = await this.readNews(instanceId, Math.min(...ready.map(([, { after }]) => after)))
     const news = events.map((event) => ({ seq: event.seq, frame: frameOf(event) }))
-    for (const [viewer, after] of viewers) {
-      const unseen = news.filter(({ seq }) => seq > after)
-      if (unseen.length === 0) continue
-      viewers.set(viewer, unseen.at(-1)!.seq)
-      viewer.send(unseen.map(({ frame }) => frame).join(''))
+    for (const [viewer, told] of ready) {
+      const unseen = news.filter(({ seq }) => seq > told.after)
+      if (unseen.length === 0 || !followed.viewers.has(viewer)) continue
+      told.after = unseen.at(-1)!.seq
+      this.show(viewer, told, unseen.map(({ frame }) => frame).join(''))
     }
-    await this.endIfOver(instanceId, events)
+    if (events.length === maxNews) followed.isStale = true
+    else if (!events.at(-1)?.type.startsWith('step.')) await this.endIfOver(instanceId, followed)
   }
 
-  /** A case that nothing more is expected of is not followed on; whether it is one, its last event lets suspect. */
-  private async endIfOver(instanceId: string, events: readonly AuditEvent[]): Promise<void> {
-    const last = events.at(-1)
-    if (last !== undefined && last.type.startsWith('step.')) return
+  private async readNews(instanceId: string, after: number): Promise<readonly AuditEvent[]> {
+    return await this.core().getAudit(instanceId, { after, limit: maxNews })
+  }
+
+  /**
+   * A case that nothing more is expected of is not followed on. What it has recorded until it was seen to be over must
+   * have been told, so the record is read once more, after the case.
+   */
+  private async endIfOver(instanceId: string, followed: Followed): Promise<void> {
     const view = await this.core().getCase(instanceId)
-    const followed = this.followed.get(instanceId)
-    if (!isOver(view) || !followed || followed.isStale) return
-    for (const viewer of followed.viewers.keys()) viewer.send(endFrame(view))
-    this.release(instanceId, followed)
+    if (!isOver(view)) return
+    const told = [...followed.viewers.values()].filter(({ fullSinceMs }) => fullSinceMs === undefined)
+    const isMore = (await this.readNews(instanceId, Math.max(0, ...told.map(({ after }) => after)))).length > 0
+    if (isMore || followed.isStale) {
+      followed.isStale = true
+      return
+    }
+    for (const [viewer, { fullSinceMs }] of followed.viewers) {
+      // Those who are behind are told the rest first.
+      if (fullSinceMs !== undefined) continue
+      viewer.send(endFrame(view))
+      viewer.end()
+      followed.viewers.delete(viewer)
+    }
+    if (followed.viewers.size === 0 && this.followed.get(instanceId) === followed) this.followed.delete(instanceId)
+  }
+
+  private show(viewer: Viewer, told: Told, frame: string): void {
+    if (!viewer.isWelcome()) viewer.end()
+    else if (!viewer.send(frame)) told.fullSinceMs = this.clock.nowMs()
   }
 
   private release(instanceId: string, followed: Followed): void {
-    this.followed.delete(instanceId)
+    if (this.followed.get(instanceId) === followed) this.followed.delete(instanceId)
     for (const viewer of followed.viewers.keys()) viewer.end()
     followed.viewers.clear()
   }
@@ -162,14 +242,21 @@ export class Watcher {
     const isWhole = ids.length === this.changed.size
     this.changed.clear()
     const data = JSON.stringify({ instance_ids: ids, whole: isWhole })
-    for (const viewer of this.feed) viewer.send(`event: changed\ndata: ${data}\n\n`)
+    for (const [viewer, told] of this.feed) this.show(viewer, told, `event: changed\ndata: ${data}\n\n`)
+  }
+
+  private everybody(): (readonly [Viewer, Told])[] {
+    return [...this.feed, ...[...this.followed.values()].flatMap(({ viewers }) => [...viewers])]
   }
 
   private keepAlive(): void {
     this.cancelKeepAlive = this.clock.after(keepAliveMs, () => {
       this.cancelKeepAlive = undefined
-      const all = [...this.feed, ...[...this.followed.values()].flatMap(({ viewers }) => [...viewers.keys()])]
-      for (const viewer of all) viewer.send(': still here\n\n')
+      const all = this.everybody()
+      for (const [viewer, told] of all) {
+        if (told.fullSinceMs === undefined) this.show(viewer, told, ': still here\n\n')
+        else if (this.clock.nowMs() - told.fullSinceMs >= stuckMs) viewer.drop()
+      }
       if (all.length > 0) this.keepAlive()
     })
   }

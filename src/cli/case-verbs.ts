@@ -42,6 +42,8 @@ interface RetryOptions {
 async function retryCase(context: Context, instanceId: string, { wait, timeout }: RetryOptions): Promise<number> {
   const { terminal, actor } = context
   return await context.changing(wait ? context.runningSettings : {}, async (core, isServed) => {
+    // Whoever may not see how it goes on is told before it does.
+    if (wait) await core.getCase(instanceId)
     let view = await core.retry({ instanceId, actor })
     if (wait) {
       const unfollow = follow(context, core, new Map([[instanceId, '']]))

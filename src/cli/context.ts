@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Config } from '../config.ts'
 import type { ApiKey } from '../domain/role.ts'
 import type { CaseReader, CaseVerbs, Core, CoreConfig } from '../engine/core.ts'
@@ -61,6 +62,10 @@ export interface ContextParts {
   readonly interruption: Interruption
 }
 
+/** How long a store that is held for a moment is waited for, and between two tries. */
+const patienceMs = 3000
+const retryMs = 100
+
 /** What a command works with beside its own words. */
 export class Context {
   readonly terminal: Terminal
@@ -99,30 +104,24 @@ export class Context {
   /** Opens the store for writing, for the body alone. An interruption ends the body where it waits; then all is put in order. */
   async writing<T>(settings: CoreConfig, body: (core: Core) => Promise<T>): Promise<T> {
     return await this.interruption.hold(async () => {
-      const core = await this.stores.openCore({ path: this.config.dbPath, ...(await this.log()), ...settings })
-      try {
-        this.terminal.mark(core.simulated)
-        return await body(core)
-      } finally {
-        if (this.interruption.signal.aborted) await core.drain()
-        await core.close()
-      }
+      const core = await this.patiently(() => this.openCore(settings))
+      return await this.lendingCore(core, body)
     })
   }
 
   /**
    * For the body alone: the service that was named; else the store, when nobody has it; else the service that has it.
-   * What a service does by itself (running cases, looking after packs) needs no settings.
+   * What a service does by itself (running cases, looking after packs) needs no settings. An interruption ends the body
+   * where it waits, so that it is told in the same words wherever the case runs.
    */
   async acting<T>(settings: CoreConfig, body: (verbs: CaseVerbs, isServed: boolean) => Promise<T>): Promise<T> {
-    const { url } = this.config
-    if (url !== undefined) return await this.lending(await this.connect(url), (verbs) => body(verbs, true))
-    try {
-      return await this.writing(settings, (core) => body(core, false))
-    } catch (error) {
-      if (!isCoreError(error, 'CC_ERR_LOCKED') || typeof error.facts.url !== 'string') throw error
-      return await this.lending(await this.connectHolder(error.facts.url), (verbs) => body(verbs, true))
-    }
+    return await this.interruption.hold(async () => {
+      const { url } = this.config
+      if (url !== undefined) return await this.lending(await this.connect(url), (verbs) => body(verbs, true))
+      const { core, service } = await this.patiently(() => this.openOrReach(settings))
+      if (core) return await this.lendingCore(core, (verbs) => body(verbs, false))
+      return await this.lending(service, (verbs) => body(verbs, true))
+    })
   }
 
   /** The same for a store that must be there already: a word about a case must not make an empty store. */
@@ -162,11 +161,11 @@ export class Context {
 
   /** A command that goes on where this one ends, ready to be pasted. */
   next(...words: readonly string[]): string {
-    return commandLine(words, this.config.dbPath)
+    return commandLine(words, this.config)
   }
 
   nextWords(...words: readonly string[]): string[] {
-    return commandWords(words, this.config.dbPath)
+    return commandWords(words, this.config)
   }
 
   /** A command that ends by itself writes a log only of what went wrong, unless somebody asked for more. */
@@ -193,6 +192,44 @@ export class Context {
     throw new CoreError('CC_ERR_OTHER_STORE', { url, location: reader.location })
   }
 
+  private async openCore(settings: CoreConfig): Promise<Core> {
+    return await this.stores.openCore({ path: this.config.dbPath, ...(await this.log()), ...settings })
+  }
+
+  private async openOrReach(
+    settings: CoreConfig,
+  ): Promise<{ core: Core; service?: never } | { core?: never; service: CaseVerbs }> {
+    try {
+      return { core: await this.openCore(settings) }
+    } catch (error) {
+      if (!isCoreError(error, 'CC_ERR_LOCKED') || typeof error.facts.url !== 'string') throw error
+      return { service: await this.connectHolder(error.facts.url) }
+    }
+  }
+
+  /** Other commands hold a store for a moment, and a service for one more than it can be reached: both are waited for. */
+  private async patiently<T>(open: () => Promise<T>): Promise<T> {
+    const endMs = performance.now() + patienceMs
+    for (;;) {
+      try {
+        return await open()
+      } catch (error) {
+        if (!isPassing(error) || performance.now() >= endMs || this.interruption.signal.aborted) throw error
+        await delay(retryMs)
+      }
+    }
+  }
+
+  private async lendingCore<T>(core: Core, body: (core: Core) => Promise<T>): Promise<T> {
+    try {
+      this.terminal.mark(core.simulated)
+      return await body(core)
+    } finally {
+      if (this.interruption.signal.aborted) await core.drain()
+      await core.close()
+    }
+  }
+
   private async lending<R extends CaseReader, T>(opened: R, body: (opened: R) => Promise<T>): Promise<T> {
     try {
       this.terminal.mark(opened.simulated)
@@ -202,3 +239,11 @@ export class Context {
     }
   }
 }
+
+/** A holder without an address is a command like this one; an address that is not answered belongs to a start or an end. */
+function isPassing(error: unknown): boolean {
+  if (isCoreError(error, 'CC_ERR_LOCKED')) return error.facts.url === undefined
+  return passing.some((code) => isCoreError(error, code))
+}
+
+const passing = ['CC_ERR_SERVICE_AWAY', 'CC_ERR_STARTING', 'CC_ERR_CLOSED'] as const

@@ -1,4 +1,10 @@
 /**
+ * npm passes on what a terminal or a supervisor has sent to the whole group already, so that one request arrives twice.
+ * Whoever asks again out of impatience takes longer.
+ */
+const sameRequestMs = 500
+
+/**
  * SIGINT and SIGTERM. A process that holds a store is told and ends by itself once running steps are recorded; any other
  * can go at once. Whoever asks a second time does not want to wait.
  */
@@ -7,6 +13,7 @@ export class Interruption {
   private readonly leave: () => void
   private readonly announce: () => void
   private holds = 0
+  private askedAtMs = 0
 
   constructor(actions: { readonly leave: () => void; readonly announce: () => void }) {
     this.leave = actions.leave
@@ -37,7 +44,10 @@ export class Interruption {
   }
 
   private arrived(): void {
+    const isSame = this.signal.aborted && performance.now() - this.askedAtMs < sameRequestMs
+    if (isSame) return
     if (this.signal.aborted || this.holds === 0) return this.leave()
+    this.askedAtMs = performance.now()
     this.controller.abort()
     this.announce()
   }

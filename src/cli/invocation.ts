@@ -3,15 +3,25 @@ import { defaultDbPath } from '../config.ts'
 /** What a person types to get here: the npm script in a checkout, the command's name where it is installed. */
 export const invocation = import.meta.filename.endsWith('.ts') ? 'npm run --silent cli --' : 'cognitive-core'
 
-/** The words of a command, ready to be pasted into a shell: it says which store it means unless that is the usual one. */
-export function commandWords(words: readonly string[], dbPath: string): string[] {
+/** Where a command finds its cases. */
+export interface Whereabouts {
+  readonly dbPath: string
+  readonly url: string | undefined
+}
+
+/**
+ * The words of a command, ready to be pasted into a shell: it says which service it means, else which store unless that is
+ * the usual one. The key of a service is shown nowhere.
+ */
+export function commandWords(words: readonly string[], { dbPath, url }: Whereabouts): string[] {
   const store = dbPath === defaultDbPath ? [] : [`CC_DB_PATH=${shellWord(dbPath)}`]
-  return [...store, invocation, ...words.map(shellWord)]
+  const where = url === undefined ? store : [`CC_URL=${shellWord(url)}`]
+  return [...where, invocation, ...words.map(shellWord)]
 }
 
 /** The same on one line. */
-export function commandLine(words: readonly string[], dbPath: string): string {
-  return commandWords(words, dbPath).join(' ')
+export function commandLine(words: readonly string[], whereabouts: Whereabouts): string {
+  return commandWords(words, whereabouts).join(' ')
 }
 
 /** Remedies name the installed command; here they name the one that works. */

@@ -50,6 +50,8 @@ interface CommonOptions {
 export async function runProgram(args: readonly string[], outside: Outside): Promise<number> {
   const terminal = new Terminal(outside.streams, outside.env, { json: isJsonAsked(args) })
   const interruption = outside.interruption(() => {
+    // Somebody who is not there needs no word, and the log of a service is read line by line.
+    if (!outside.streams.stderr.isTTY) return
     terminal.err.line('Interrupted: what is under way is brought to its end. A second time stops at once.')
   })
   const unlisten = interruption.listen()

@@ -31,6 +31,9 @@ export async function settled(
   }
 }
 
+/** Nobody reads more at a time, and each one that a service has is a connection. */
+const maxFollowed = 20
+
 /**
  * Tells on standard error what happens to these cases, as it happens, each under its label. Returns what ends it.
  */
@@ -45,7 +48,9 @@ export function follow(
     const { step, event, detail } = progress
     terminal.err.line(dim([label, event, step, detail].filter(Boolean).join('  ')))
   }
-  const ends = [...labels].map(([instanceId, label]) => core.follow(instanceId, tell(label), options))
+  const ends = [...labels]
+    .slice(0, maxFollowed)
+    .map(([instanceId, label]) => core.follow(instanceId, tell(label), options))
   return () => {
     for (const end of ends) end()
   }

@@ -1,8 +1,8 @@
 import type { AuditEvent } from '../domain/audit.ts'
+import { readEnvelope } from '../domain/chain.ts'
 import { isJsonObject, type Json } from '../domain/json.ts'
 import { endOfWorkflow } from '../domain/workflow.ts'
 import type { CaseView, StepView } from '../engine/core.ts'
-import { readEnvelope } from '../engine/as-json.ts'
 import { dim, type Lines, strong, type Style } from './lines.ts'
 import { duration, localTime } from './times.ts'
 
@@ -108,7 +108,7 @@ function confidenceOf({ output }: StepView): string | undefined {
 export function showAudit(lines: Lines, events: readonly AuditEvent[]): void {
   lines.heading('Record')
   const rows = events.map((event) => {
-    const { actor = '', step = '' } = readEnvelope(event)
+    const { actor = '', step = '' } = readEnvelope(event.envelope) ?? {}
     return [String(event.seq), localTime(event.atMs), event.type, step, actor, event.payloadId ?? '']
   })
   lines.table(['', 'time', 'event', 'step', 'actor', 'payload'], rows, { indent: 2 })

@@ -113,8 +113,19 @@ async function runItem(context: Context, core: CaseVerbs, item: Item, timeoutMs:
   try {
     return { ...item, view: await settled(context, core, instanceId, { timeoutMs }) }
   } catch (error) {
-    if (!isCoreError(error, 'CC_ERR_TIMED_OUT')) throw error
-    return { ...item, view: await core.getCase(instanceId), refused: error }
+    if (!isCoreError(error) || isCoreError(error, 'CC_ERR_INTERRUPTED')) throw error
+    // The case is stored, and its place in the answer must not be lost with whatever kept it from being followed.
+    const view = isCoreError(error, 'CC_ERR_TIMED_OUT') ? await lookOnce(core, instanceId) : undefined
+    return { ...item, ...(view && { view }), refused: error }
+  }
+}
+
+async function lookOnce(core: CaseVerbs, instanceId: string): Promise<CaseView | undefined> {
+  try {
+    return await core.getCase(instanceId)
+  } catch (error) {
+    if (isCoreError(error)) return undefined
+    throw error
   }
 }
 
@@ -126,7 +137,12 @@ function exitOfItem({ view, refused }: Item): number {
 function answer(context: Context, items: readonly Item[], isList: boolean): void {
   const { terminal } = context
   const [only] = items
-  if (!isList && only?.refused) throw only.refused
+  if (!isList && only?.refused) {
+    // The refusal is the answer; that the case is stored all the same is said beside it.
+    const { submitted } = only
+    if (submitted) terminal.err.line(`Stored: case ${submitted.instanceId}, ${submitted.status}.`)
+    throw only.refused
+  }
   const documents = items.map(itemJson)
   terminal.document(isList ? listJson(documents) : documents[0]!)
   if (isList) showList(context, items)

@@ -1,5 +1,5 @@
 import type { AuditEvent } from '../domain/audit.ts'
-import type { Json } from '../domain/json.ts'
+import { readEnvelope } from '../domain/chain.ts'
 import type { Task } from '../domain/task.ts'
 import type { CaseView, Decided, Page, Progress, StepView, TaskView, VerifyFinding, VerifyReport } from './core.ts'
 
@@ -107,7 +107,8 @@ export function progressJson({ instanceId, step, event, detail }: Progress): Jso
 
 /** The envelope stands as it was hashed; what people look for in it stands beside it. */
 export function eventJson(event: AuditEvent): JsonDocument {
-  const { actor = null, step = null, tier = null, facts = null } = readEnvelope(event)
+  // One that somebody broke says nothing, which verification will tell.
+  const { actor = null, step = null, tier = null, facts = null } = readEnvelope(event.envelope) ?? {}
   return {
     seq: event.seq,
     type: event.type,
@@ -120,22 +121,6 @@ export function eventJson(event: AuditEvent): JsonDocument {
     prev_hash: event.prevHash,
     hash: event.hash,
     envelope: event.envelope,
-  }
-}
-
-export interface Envelope {
-  readonly actor?: string
-  readonly step?: string
-  readonly tier?: string
-  readonly facts?: { readonly [name: string]: Json }
-}
-
-/** What an envelope says; nothing at all when somebody broke it, which verification will tell. */
-export function readEnvelope(event: AuditEvent): Envelope {
-  try {
-    return JSON.parse(event.envelope) as Envelope
-  } catch {
-    return {}
   }
 }
 

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Clock } from '../clock.ts'
 import type { AuditEvent } from '../domain/audit.ts'
 import { isId } from '../domain/identity.ts'
@@ -17,6 +18,12 @@ import { type VerifyOptions, verifyStore } from './verification.ts'
 
 const defaultLimit = 50
 const maxLimit = 500
+
+/** A page ends after so much content, before its limit: whoever asks on is given the rest. */
+const maxListedCharacters = 2_097_152
+
+/** Cases of a list between two turns of the event loop. */
+const turnItems = 10
 
 /** Everything that can be asked of a store without writing to it. Each answer comes from one snapshot. */
 export class StoreReader implements CaseReader {
@@ -50,8 +57,14 @@ export class StoreReader implements CaseReader {
     return await this.store.read(async (reader) => {
       const found = await listInstances(reader, { status, workflow, submittedBy, before: cursor, limit: size + 1 })
       const items: CaseView[] = []
-      for (const instance of found.slice(0, size)) items.push(await viewInstance(reader, instance))
-      return { items, nextCursor: found.length > size ? items.at(-1)!.instanceId : undefined }
+      const meter = { characters: 0 }
+      for (const instance of found.slice(0, size)) {
+        if (meter.characters > maxListedCharacters) break
+        items.push(await viewInstance(reader, instance, meter))
+        // A long list is no reason to keep everybody else waiting.
+        if (items.length % turnItems === 0) await nextTurn()
+      }
+      return { items, nextCursor: found.length > items.length ? items.at(-1)!.instanceId : undefined }
     })
   }
 
@@ -59,10 +72,13 @@ export class StoreReader implements CaseReader {
     return this.store.read((reader) => viewSteps(reader, instanceId))
   }
 
-  getAudit(instanceId: string, { after = 0 }: { after?: number } = {}): Promise<readonly AuditEvent[]> {
+  getAudit(
+    instanceId: string,
+    { after = 0, limit = Number.MAX_SAFE_INTEGER }: { after?: number; limit?: number } = {},
+  ): Promise<readonly AuditEvent[]> {
     return this.store.read(async (reader) => {
       await requireInstance(reader, instanceId)
-      return await readEvents(reader, instanceId, after)
+      return await readEvents(reader, instanceId, { after, limit })
     })
   }
 

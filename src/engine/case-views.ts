@@ -17,7 +17,12 @@ export async function viewCase(reader: Reader, instanceId: string): Promise<Case
   return await viewInstance(reader, await requireInstance(reader, instanceId))
 }
 
-export async function viewInstance(reader: Reader, instance: Instance): Promise<CaseView> {
+/** Adds up how much content was read, for lists that must not become too long. */
+export interface ContentMeter {
+  characters: number
+}
+
+export async function viewInstance(reader: Reader, instance: Instance, meter?: ContentMeter): Promise<CaseView> {
   const { instanceId, workflow, domain, definitionHash, submittedBy, status, tier, tierContributions } = instance
   const work = status === 'running' ? await readWork(reader, instanceId) : undefined
   const tasks = status === 'running' ? [] : await readTasksOf(reader, instanceId)
@@ -32,8 +37,8 @@ export async function viewInstance(reader: Reader, instance: Instance): Promise<
     tier,
     tierContributions,
     path: await readPath(reader, instanceId),
-    outcome: await readContent(reader, instanceId, instance.outcomePayloadId),
-    proposed: await readContent(reader, instanceId, instance.proposedPayloadId),
+    outcome: await readContent(reader, instanceId, instance.outcomePayloadId, meter),
+    proposed: await readContent(reader, instanceId, instance.proposedPayloadId, meter),
     failure: await viewFailure(reader, instance),
     simulated: instance.simulated,
     disputed: instance.disputed,
@@ -50,8 +55,10 @@ async function readContent(
   reader: Reader,
   instanceId: string,
   payloadId: string | undefined,
+  meter?: ContentMeter,
 ): Promise<Json | undefined> {
   const payload = payloadId === undefined ? undefined : await readPayload(reader, instanceId, payloadId)
+  if (meter) meter.characters += payload?.text?.length ?? 0
   return payload?.text === undefined ? undefined : (JSON.parse(payload.text) as Json)
 }
 

@@ -24,7 +24,7 @@ import {
   refuseSubmitter,
   takeDecision,
 } from './deciding.ts'
-import type { Engine } from './execution.ts'
+import { type Engine, leaveIfLost } from './execution.ts'
 import { cancelCase, eraseContent, requireInstance, retryCase } from './intervening.ts'
 import { refuseUnrunnable } from './runnable.ts'
 import { HeadMoved, writeSurely } from './store-writes.ts'
@@ -269,8 +269,13 @@ export class Coordinator extends StoreReader implements Core {
     return await this.engine.definition(hash)
   }
 
-  private write<T>(body: (tx: Transaction, isAgain: boolean) => Promise<T>): Promise<T> {
-    return writeSurely(this.store, body)
+  private async write<T>(body: (tx: Transaction, isAgain: boolean) => Promise<T>): Promise<T> {
+    try {
+      return await writeSurely(this.store, body)
+    } catch (error) {
+      leaveIfLost(this.engine, error)
+      throw error
+    }
   }
 
   /** Whether the store is a simulation; its first case settles that for good. */

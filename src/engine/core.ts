@@ -168,8 +168,11 @@ export interface CaseReader {
   getCase(instanceId: string): Promise<CaseView>
   listCases(filter?: CaseFilter): Promise<Page<CaseView>>
   getSteps(instanceId: string): Promise<readonly StepView[]>
-  /** The chain of a case; with `after`, only events with a higher sequence number. */
-  getAudit(instanceId: string, options?: { readonly after?: number }): Promise<readonly AuditEvent[]>
+  /** The chain of a case: the events with a higher sequence number than `after`, at most `limit` of them. */
+  getAudit(
+    instanceId: string,
+    options?: { readonly after?: number; readonly limit?: number },
+  ): Promise<readonly AuditEvent[]>
   getTask(taskId: string): Promise<TaskView>
   listTasks(filter?: TaskFilter): Promise<Page<Task>>
   verify(options?: { instanceId?: string; onProgress?: (done: VerifyProgress) => void }): Promise<VerifyReport>

@@ -9,6 +9,7 @@ import type { Clock } from '../clock.ts'
 import type { Work } from '../domain/instance.ts'
 import type { JsonObject } from '../domain/json.ts'
 import { type Definition, endOfWorkflow, type Route, type Step } from '../domain/workflow.ts'
+import { isCoreError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Backend } from '../storage/backend.ts'
 import type { Claimed } from '../storage/claimed.ts'
@@ -325,6 +326,11 @@ class Execution {
 function unstorable(step: Step, error: unknown): StepFailure {
   const message = `the result of ${step.name} cannot be stored: ${error instanceof Error ? error.message : String(error)}`
   return new StepFailure('primitive_error', message, { retryable: false, cause: error })
+}
+
+/** Another process has the store: this one has nothing left to do, and whoever waits for it hears so. */
+export function leaveIfLost({ leaving }: Pick<Engine, 'leaving'>, error: unknown): void {
+  if (isCoreError(error, 'CC_ERR_STORE_LOST')) leaving.abort(error)
 }
 
 /** Ends every attempt under way without a record, when a drain has waited long enough. */

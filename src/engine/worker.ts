@@ -6,7 +6,7 @@ import type { Claimed } from '../storage/claimed.ts'
 import type { ClaimRequest, Refill } from '../storage/hot-path.ts'
 import { releaseClaim, releaseClaimsOf } from '../storage/work.ts'
 import type { Refiller } from './commit-lane.ts'
-import { abandonRunning, type Engine, execute } from './execution.ts'
+import { abandonRunning, type Engine, execute, leaveIfLost } from './execution.ts'
 import { isUnrunnable } from './runnable.ts'
 
 export interface WorkerOptions {
@@ -90,7 +90,7 @@ export class Worker implements Refiller {
     } catch (error) {
       if (error instanceof CommitUnknownError) this.lost.add(claim.claimedBy)
       log.error({ error: String(error) }, 'nothing could be claimed')
-      this.leaveIfLost(error)
+      leaveIfLost(this.engine, error)
       await clock.sleep(troubleMs, this.engine.leaving.signal)
       this.wakeUp()
       return []
@@ -135,7 +135,7 @@ export class Worker implements Refiller {
       this.unrunnable.add(work.definitionHash)
     } else {
       log.error({ instance, error: String(error) }, 'an instance could not be moved')
-      this.leaveIfLost(error)
+      leaveIfLost(this.engine, error)
       // Stored state that is not what it must be is left as it is, claimed, for a person and for `audit verify`.
       if (error instanceof AssertionError || isCoreError(error, 'CC_ERR_DEFINITION_LOST')) {
         this.engine.stuck.add(instance)
@@ -150,11 +150,6 @@ export class Worker implements Refiller {
       this.owed.set(work.token!, work)
       log.error({ instance, error: String(failure) }, 'a claim could not be given back')
     }
-  }
-
-  /** Another process has the store: this one has nothing left to do, and whoever waits for it hears so. */
-  private leaveIfLost(error: unknown): void {
-    if (isCoreError(error, 'CC_ERR_STORE_LOST')) this.engine.leaving.abort(error)
   }
 
   /** Until something is ready, a slot is free, or it is time to look. */

@@ -35,11 +35,15 @@ const eventColumns = aliased({
   hash: 'hash',
 })
 
-/** The chain of one instance, behind this sequence number. */
-export async function readEvents(reader: Reader, instanceId: string, after: number): Promise<AuditEvent[]> {
+/** The chain of one instance behind a sequence number: so many events of it at most. */
+export async function readEvents(
+  reader: Reader,
+  instanceId: string,
+  { after, limit }: { readonly after: number; readonly limit: number },
+): Promise<AuditEvent[]> {
   const rows = await reader.query<Nullable<AuditEvent>>(
-    `select ${eventColumns} from audit_events where instance_id = $1 and seq > $2 order by seq`,
-    [instanceId, after],
+    `select ${eventColumns} from audit_events where instance_id = $1 and seq > $2 order by seq limit $3`,
+    [instanceId, after, limit],
   )
   return rows.map((row) => withoutNulls<AuditEvent>(row))
 }

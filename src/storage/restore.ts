@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs'
+import { existsSync, linkSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { systemClock } from '../clock.ts'
 import { CoreError } from '../errors.ts'
@@ -34,11 +34,11 @@ export interface RestoreOptions extends CopyOptions {
  * Puts a copy of a backup in the place of a store, under the store's lock. The copy grows as `FILE.restoring` and is made
  * ready there: it is migrated, its claims are free, and its epoch is above that of the backup and that of the store which
  * gives way, so that no process which still believes to hold either can write to it. Only then the store that stands
- * there becomes one file without a log and is renamed to `FILE.replaced-TIME`, and the copy takes its name.
+ * there becomes one file without a log and gets a second name, `FILE.replaced-TIME`, and the copy takes its first one.
  *
- * A crash before the first rename leaves the old store as it was and `.restoring` beside it, after the second the new one;
- * between them nothing stands there, and both files lie side by side. The same command then starts over, and removes the
- * `.restoring` that it finds. Nothing else is ever removed or written over.
+ * A crash leaves the old store or the new one in place, never nothing: whoever starts there would take an empty place for
+ * a new store. Where a file cannot have two names it is renamed, and for that moment nothing stands there. The same command
+ * then starts over, and removes the `.restoring` that it finds. Nothing else is ever removed or written over.
  */
 export async function restoreStore(from: string, path: string, options: RestoreOptions): Promise<RestoreReport> {
   const { replace, onStep } = options
@@ -180,21 +180,30 @@ async function retire(location: string): Promise<void> {
   }
 }
 
-/** The two renames. What stands beside the old store goes with it: SQLite would take it for a part of the new one. */
+/** What stands beside the old store goes with it: SQLite would take it for a part of the new one. */
 function exchange(prepared: string, location: string, onStep: RestoreOptions['onStep']): string {
   const folder = dirname(location)
   const aside = nameAside(location)
   onStep?.('set aside')
-  if (!isAbsent(location)) renameSync(location, aside)
   for (const [index, file] of companionsOf(location).entries()) {
     if (existsSync(file)) renameSync(file, companionsOf(aside)[index]!)
   }
-  // The old name must be gone for good before the new file takes it.
+  if (!isAbsent(location)) nameTwice(location, aside)
+  // The old store must have its other name for good before the new one takes the first.
   syncFolder(folder)
   onStep?.('put in place')
   renameSync(prepared, location)
   syncFolder(folder)
   return aside
+}
+
+function nameTwice(location: string, aside: string): void {
+  try {
+    linkSync(location, aside)
+  } catch {
+    // Some file systems know only one name for a file.
+    renameSync(location, aside)
+  }
 }
 
 function nameAside(location: string): string {

@@ -217,7 +217,10 @@ export const schemaChanges: readonly SchemaChange[] = [
   {
     part: 'coordinator',
     name: 'cases by submitter',
-    sql: () => 'create index instances_by_submitter on instances (submitted_by, instance_id);\n',
+    sql: () => `create index instances_by_submitter on instances (submitted_by, instance_id);
+create index instances_of_submitter on instances (submitted_by, status, instance_id);
+create index instances_of_workflow on instances (workflow, status, instance_id);
+`,
   },
 ]
 

@@ -1,28 +1,7 @@
 import assert from 'node:assert/strict'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'node:test'
-import { claims, claimWorkflow, fakeStreams, openDesk, runHere } from './cli.ts'
-
-/** Answers each question as a person would: once it is asked. */
-async function decideByHand(
-  env: Readonly<Record<string, string>>,
-  args: readonly string[],
-  answers: readonly string[],
-) {
-  const terminal = fakeStreams({ isTerminal: true })
-  const asked: string[] = []
-  const left = [...answers]
-  terminal.stderr.on('data', (chunk: Buffer) => {
-    asked.push(String(chunk))
-    if (!/(Decision|Reason|patch\)):/.test(String(chunk))) return
-    const answer = left.shift()
-    // Typed after the question was printed, and the end of the input when there is nothing more to say.
-    setImmediate(() => (answer === undefined ? terminal.stdin.end() : terminal.stdin.write(`${answer}\n`)))
-  })
-  const answer = await runHere(['decide', ...args], { ...env, NO_COLOR: '1' }, terminal)
-  await sleep(1)
-  return { ...answer, stderr: asked.join('') }
-}
+import { decideByHand } from './by-hand.ts'
+import { claims, claimWorkflow, openDesk } from './cli.ts'
 
 test('a person at a terminal is asked for what is missing, until it makes sense', async () => {
   await using desk = await openDesk()

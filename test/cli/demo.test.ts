@@ -10,6 +10,7 @@ import { Interruption } from '../../src/cli/interruption.ts'
 import { Terminal } from '../../src/cli/terminal.ts'
 import { readConfig } from '../../src/config.ts'
 import { openCore } from '../../src/engine/open.ts'
+import { eventually } from '../journeys/serving.ts'
 import { fakeStreams, openDesk, root, services, stores } from './cli.ts'
 
 const expectedTiers = {
@@ -90,6 +91,42 @@ test('for programs the demo is one document, with the commands in it', async () 
       .some(({ event }) => event === 'case.held'),
   )
 })
+
+for (const json of [false, true]) {
+  const how = json ? 'a program' : 'a person'
+  test(`demo --keep shows ${how} the demo and where it serves it, and goes on until it is told to end`, async () => {
+    await using desk = await openDesk({ ...bare, CC_PORT: '0' })
+    const { child, answer } = desk.start(['demo', '--keep', ...(json ? ['--json'] : [])])
+    await using ending = new AsyncDisposableStack()
+    ending.defer(() => void child.kill('SIGKILL'))
+    let shown = ''
+    child.stdout!.on('data', (text: string) => (shown += text))
+    const url = () => /(?:serves at |"url": ")(http:[^"\s]+)/.exec(shown)?.[1]
+    await eventually(() => child.exitCode !== null || (shown.endsWith('\n') && url() !== undefined), 'an address')
+    assert.equal(child.exitCode, null, shown)
+
+    const page = await fetch(url()!)
+    assert.deepEqual([page.status, /^text\/html/.test(page.headers.get('content-type')!)], [200, true])
+    const cases = (await (await fetch(`${url()}/v1/cases`)).json()) as any
+    assert.equal(cases.items.length, Object.keys(expectedTiers).length)
+    assert.ok(cases.items.every(({ submitted_by, simulated }: any) => submitted_by === 'unverified:demo' && simulated))
+
+    // Another one beside it would mix its cases in: it is told who has the store.
+    const beside = await desk.run('demo')
+    assert.equal(beside.code, 3)
+    assert.ok(beside.stderr.includes(`process ${child.pid}`) && beside.stderr.includes(url()!), beside.stderr)
+    assert.equal((await desk.run('demo', '--keep')).code, 3)
+
+    child.kill('SIGTERM')
+    const { code, stdout } = await answer
+    assert.equal(code, 0)
+    if (json) {
+      const { items, record, service } = JSON.parse(stdout)
+      assert.deepEqual([items.length, record.valid, service.url], [9, true, url()])
+    } else assert.match(stdout, /The record is valid[^]*Every case ended as its pack expects[^]*serves at http/)
+    assert.equal((await desk.json('audit', 'verify')).instances, 9)
+  })
+}
 
 test('a case that ends otherwise than its pack expects is named', async () => {
   await using desk = await openDesk(bare)

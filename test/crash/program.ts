@@ -1,8 +1,6 @@
 import { existsSync } from 'node:fs'
 import { flushCompileCache } from 'node:module'
 import { setTimeout as delay } from 'node:timers/promises'
-import { type Primitive, type StepCall, StepFailure } from '../../src/cognition/primitive.ts'
-import type { JsonObject } from '../../src/domain/json.ts'
 import type { Core } from '../../src/engine/core.ts'
 import { openCore } from '../../src/engine/open.ts'
 import { openLog } from '../../src/log.ts'
@@ -10,6 +8,7 @@ import type { CommitProbe } from '../../src/storage/sqlite-writer.ts'
 import { openStore } from '../../src/storage/open.ts'
 import { claimedIn } from './checker.ts'
 import { domain, type Errand, errandOf, errandPack, reviewer, submitter, workflow } from './errands.ts'
+import { loggedPrimitive } from './logged.ts'
 import { type CallLine, type ClientLine, LineLog, placesIn, readLines } from './logs.ts'
 
 /**
@@ -40,13 +39,12 @@ const places = placesIn(order.folder)
 const calls = new LineLog<CallLine>(places.calls)
 const client = new LineLog<ClientLine>(places.client)
 const running = new Set<string>()
-let callCount = 0
 
 const { backend } = await openStore({ path: places.database, nowMs: Date.now(), probe: probeOf(fault) })
 const core = await openCore({
   backend,
   packs: [errandPack],
-  primitives: [loggedPrimitive()],
+  primitives: [loggedPrimitive({ round, calls, running })],
   workerConcurrency: concurrency,
   log: openLog('error'),
 })
@@ -65,51 +63,6 @@ async function leave(): Promise<void> {
   await core.close()
   calls.add({ round, what: 'left' })
   process.exit(0)
-}
-
-/** Writes down each call, and answers what the errand asks for. Takes no time, a moment, or a few milliseconds. */
-function loggedPrimitive(): Primitive {
-  return {
-    name: 'logged',
-    needsModel: false,
-    requiredParams: [],
-    defaultParams: {},
-    async run({ instanceId, step, run, attempt, context }: StepCall) {
-      const call = `${round}-${++callCount}`
-      const line = { round, call, instance: instanceId, step: step.name, run, attempt }
-      running.add(call)
-      calls.add({ ...line, what: 'start' })
-      const ms = Math.floor(Math.random() * 10)
-      if (ms > 0) await delay(ms)
-      calls.add({ ...line, what: 'end' })
-      running.delete(call)
-      return { output: answerOf(call, step.name, { run, attempt }, context.input as Errand) }
-    },
-  }
-}
-
-function answerOf(call: string, step: string, { run, attempt }: { run: number; attempt: number }, errand: Errand) {
-  const answer: Record<string, JsonObject[string]> = { call, confidence: 0.9 }
-  switch (step) {
-    case 'open':
-      answer.long = errand.long
-      break
-    case 'measure':
-      answer.again = run <= errand.repeats
-      break
-    case 'adjust':
-      if (errand.flaky && run === 1 && attempt === 1) {
-        throw new StepFailure('primitive_error', `call ${call} slipped`, { retryable: true })
-      }
-      break
-    case 'settle':
-      if (errand.broken) throw new StepFailure('primitive_error', `call ${call} broke`, { retryable: false })
-      if (errand.doubt) answer.confidence = 0.2
-      break
-    default:
-      break
-  }
-  return answer
 }
 
 /** Asks again for what was not answered, now and then for what was, and for new cases until enough are under way. */

@@ -77,7 +77,7 @@ for (const [what, source, code, place] of hostile) {
           assert.ok(error instanceof CoreError, String(error))
           assert.equal(error.code, code)
           assert.equal(error.exit, 2)
-          assert.equal(error.status, 400)
+          assert.equal(error.status, code === 'CC_ERR_JSON_TOO_LARGE' ? 413 : 400)
           if (place !== undefined) assert.equal(`${error.facts.line}:${error.facts.column}`, place)
           // Every fact of the sentence was given.
           assert.doesNotMatch(`${error.message} ${error.remedy}`, /\{\w+\}/)

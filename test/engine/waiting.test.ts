@@ -120,6 +120,20 @@ onEachBackend('cases are listed with the latest first, a page at a time, and by 
   }
 })
 
+onEachBackend('a refused write tells the whole process that the store was taken over', async (open) => {
+  await using engine = await openEngine(open, { isStarted: false })
+  const { instanceId } = await engine.submit()
+  const other = await engine.store.takeOver()
+  assert.equal(engine.core.lost.aborted, false)
+
+  await assert.rejects(engine.core.cancel({ instanceId, actor: 'olga', reason: 'twice' }), {
+    code: 'CC_ERR_STORE_LOST',
+  })
+
+  assert.equal((engine.core.lost.reason as { code: string }).code, 'CC_ERR_STORE_LOST')
+  await other.close()
+})
+
 onEachBackend('whoever waits hears that the store was taken over, and the workers leave', async (open) => {
   await using engine = await openEngine(open, { isStarted: false })
   const { instanceId } = await engine.submit()

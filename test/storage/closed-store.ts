@@ -38,7 +38,9 @@ export function change(path: string, sql: string): void {
 
 /** Takes back what the newest migration did. */
 export function makeOlder(path: string): void {
-  change(path, 'drop index instances_by_submitter; delete from schema_migrations where number = 2')
+  const indexes = ['instances_by_submitter', 'instances_of_submitter', 'instances_of_workflow']
+  const drops = indexes.map((name) => `drop index ${name}`)
+  change(path, [...drops, 'delete from schema_migrations where number = 2'].join('; '))
 }
 
 export function makeNewer(path: string): void {

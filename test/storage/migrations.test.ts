@@ -113,7 +113,13 @@ test('a reader refuses a store that was not migrated, and does not migrate it', 
 test('a store of the first version is brought up to date when it is opened for writing', async () => {
   using folder = temporaryFolder()
   const path = folder.file('first.db')
-  await storeFile(path, 'drop index instances_by_submitter', 'delete from schema_migrations where number = 2')
+  await storeFile(
+    path,
+    'drop index instances_by_submitter',
+    'drop index instances_of_submitter',
+    'drop index instances_of_workflow',
+    'delete from schema_migrations where number = 2',
+  )
   await assert.rejects(openStoreForReading(path), {
     code: 'CC_ERR_DATABASE_OLDER',
     facts: { location: path, found: 1, known: 2 },
