@@ -718,6 +718,8 @@ const routeWords = {
   sequence: 'next in line',
   default: 'no condition held',
   loop_fallback: 'it ran out of loops',
+  agent: 'a model chose it',
+  agent_fallback: 'the model chose nothing there is',
   failure: 'the step failed',
 }
 

@@ -33,8 +33,9 @@ function partsOf(text: string, material: string): string[] {
   return fenced.length > 0 ? fenced : objectsIn(text).filter(isOwn)
 }
 
-/** As the case has it, or as it looks inside of a JSON text of the prompt. */
+/** As the case has it, or as it looks inside of a JSON text of the prompt. Two braces alone quote nothing. */
 function isQuoted(part: string, material: string): boolean {
+  if (/^\{\s*\}$/.test(part)) return false
   return material.includes(part) || material.includes(JSON.stringify(part).slice(1, -1))
 }
 
