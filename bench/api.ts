@@ -1,7 +1,9 @@
 import autocannon from 'autocannon'
 import { execFileSync } from 'node:child_process'
+import { Agent, get } from 'node:http'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
+import { openReader } from '../src/engine/open-reader.ts'
 import { openCore } from '../src/index.ts'
 import {
   atMost,
@@ -13,7 +15,7 @@ import {
   showWhole,
   type Verdict,
 } from './measure.ts'
-import { type BenchService, benchPack, fillStore, startBenchService, straightCase } from './service.ts'
+import { type BenchService, benchPack, fillStore, longCase, startBenchService, straightCase } from './service.ts'
 import { temporaryFolder } from './store.ts'
 
 const rounds = 3
@@ -113,55 +115,102 @@ async function bareRate(path: string, callers: number, settings: Settings): Prom
   return done / (seconds / 2)
 }
 
-/** Sends requests as said, and tells of each answer and how many milliseconds it took. */
-function fire(options: autocannon.Options, heard: (status: number, ms: number) => void): Promise<autocannon.Result> {
+/**
+ * Sends requests evenly, so many a second, whatever becomes of those before, and returns how long each took from the moment
+ * at which it was due. autocannon sends the requests of a second at its beginning, and would measure its own queue.
+ */
+async function paced(url: string, paths: readonly string[], perSecond: number): Promise<number[]> {
+  const agent = new Agent({ keepAlive: true, maxSockets: 50 })
+  const latencies: number[] = []
+  const startedAt = performance.now()
+  const answers: Promise<void>[] = []
+  for (let index = 0; index < perSecond * seconds; index++) {
+    const dueAt = startedAt + (index * 1000) / perSecond
+    const restMs = dueAt - performance.now()
+    if (restMs > 0) await new Promise((resolve) => setTimeout(resolve, restMs))
+    const path = paths[index % paths.length]!
+    answers.push(ask(agent, `${url}${path}`).then(() => void latencies.push(performance.now() - dueAt)))
+  }
+  await Promise.all(answers)
+  agent.destroy()
+  return latencies.sort((a, b) => a - b)
+}
+
+function ask(agent: Agent, url: string): Promise<void> {
   return new Promise((resolve, reject) => {
-    const instance = autocannon(options, (error, result) => (error ? reject(error as Error) : resolve(result)))
-    instance.on('response', (_client, status, _bytes, ms) => heard(status, ms))
+    get(url, { agent }, (answer) => {
+      if (answer.statusCode !== 200) reject(new Error(`${url} was answered with ${answer.statusCode}`))
+      answer.resume().once('end', resolve)
+    }).once('error', reject)
   })
 }
 
+/** Cases from all over the store, so that not only the latest pages are read: ids are in the order of time. */
+async function sampleIds(path: string, filledMs: number): Promise<string[]> {
+  const reader = await openReader({ path })
+  const timeOf = (id: string) => Number.parseInt(id.replace('-', '').slice(0, 12), 16)
+  try {
+    const [newest] = (await reader.listCases({ limit: 1 })).items
+    const last = timeOf(newest!.instanceId)
+    const first = last - filledMs
+    const ids: string[] = []
+    for (let index = 1; index <= 200; index++) {
+      const hex = Math.round(first + ((last - first) * index) / 200)
+        .toString(16)
+        .padStart(12, '0')
+      const cursor = `${hex.slice(0, 8)}-${hex.slice(8)}-7fff-bfff-ffffffffffff`
+      const [found] = (await reader.listCases({ limit: 1, cursor })).items
+      if (found) ids.push(found.instanceId)
+    }
+    return ids
+  } finally {
+    await reader.close()
+  }
+}
+
 /** What readers ask for, in turn. */
-async function readRequests(url: string): Promise<autocannon.Request[]> {
-  const answer = await fetch(`${url}/v1/cases?limit=200`)
-  const { items } = (await answer.json()) as { items: { instance_id: string }[] }
-  return items.flatMap(({ instance_id: id }, index) => [
-    { method: 'GET' as const, path: `/v1/cases/${id}` },
-    { method: 'GET' as const, path: index % 2 === 0 ? `/v1/cases/${id}/steps` : `/v1/cases/${id}/audit` },
-    { method: 'GET' as const, path: index % 4 === 0 ? '/v1/cases?limit=50' : '/v1/tasks' },
-    { method: 'GET' as const, path: `/v1/cases?status=completed&limit=10&cursor=${id}` },
+function readPaths(ids: readonly string[]): string[] {
+  return ids.flatMap((id, index) => [
+    `/v1/cases/${id}`,
+    index % 2 === 0 ? `/v1/cases/${id}/steps` : `/v1/cases/${id}/audit`,
+    index % 4 === 0 ? '/v1/cases?limit=50' : '/v1/tasks',
+    `/v1/cases?status=completed&limit=10&cursor=${id}`,
+    '/v1/cases?status=failed&workflow=straight',
   ])
 }
 
 /** Reads at 200 a second while cases come in and four workers run them. */
-async function readLatency({ url }: BenchService, requests: autocannon.Request[]): Promise<number[]> {
-  const latencies: number[] = []
-  const load = autocannon({
-    url: `${url}/v1/cases`,
-    connections: 2,
-    overallRate: 20,
-    duration: seconds,
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ ...straightCase, input: { number: 1 } }),
-  })
-  const reading = fire({ url, connections: 10, overallRate: 200, duration: seconds, requests }, (status, ms) => {
-    if (status !== 200) throw new Error(`a read was answered with ${status}`)
-    latencies.push(ms)
-  })
-  await Promise.all([reading, load])
-  return latencies.sort((a, b) => a - b)
+async function readLatency({ url }: BenchService, paths: readonly string[]): Promise<number[]> {
+  const load = submitEvenly(url, 20)
+  const latencies = await paced(url, paths, 200)
+  await load
+  return latencies
+}
+
+async function submitEvenly(url: string, perSecond: number): Promise<void> {
+  const body = JSON.stringify({ ...straightCase, input: { number: 1 } })
+  for (let index = 0; index < perSecond * seconds; index++) {
+    const pause = new Promise((resolve) => setTimeout(resolve, 1000 / perSecond))
+    await fetch(`${url}/v1/cases`, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
+    await pause
+  }
 }
 
 async function benchReads(folder: string, settings: Settings): Promise<Verdict[]> {
   const sizes = [1_000, 100_000] as const
-  for (const size of sizes) await fillStore(join(folder, `reads-${size}.db`), size, settings)
+  const ids = new Map<number, string[]>()
+  for (const size of sizes) {
+    const path = join(folder, `reads-${size}.db`)
+    const startedMs = Date.now()
+    await fillStore(path, size, settings)
+    ids.set(size, await sampleIds(path, Date.now() - startedMs))
+  }
   const p99 = new Map<number, number[]>(sizes.map((size) => [size, []]))
   const p50 = new Map<number, number[]>(sizes.map((size) => [size, []]))
   for (let round = 0; round <= rounds; round++) {
     for (const size of sizes) {
       await using service = await startBenchService(join(folder, `reads-${size}.db`), settings)
-      const sorted = await readLatency(service, await readRequests(service.url))
+      const sorted = await readLatency(service, readPaths(ids.get(size)!))
       if (round === 0) continue
       p99.get(size)!.push(quantile(sorted, 0.99))
       p50.get(size)!.push(quantile(sorted, 0.5))
@@ -185,15 +234,24 @@ async function benchReads(folder: string, settings: Settings): Promise<Verdict[]
 
 /** What a stream costs the service: the same cases with and without viewers, by the processor time of the process. */
 async function benchViewers(folder: string, settings: Settings): Promise<Verdict[]> {
-  const [cases, viewersEach] = [150, 20]
-  const costs: number[] = []
+  const cases = 100
+  const costs = new Map<number, number[]>([1, 20].map((viewersEach) => [viewersEach, []]))
   for (let round = 0; round < rounds; round++) {
     const alone = await runFollowed(join(folder, `alone-${round}.db`), settings, { cases, viewersEach: 0 })
-    const followed = await runFollowed(join(folder, `followed-${round}.db`), settings, { cases, viewersEach })
-    costs.push((followed.cpuMs - alone.cpuMs) / followed.events)
+    for (const [viewersEach, figures] of costs) {
+      const path = join(folder, `followed-${round}-${viewersEach}.db`)
+      const followed = await runFollowed(path, settings, { cases, viewersEach })
+      figures.push((followed.cpuMs - alone.cpuMs) / followed.events)
+    }
   }
-  console.log(`\nProcessor time for each event that a viewer is told: ${showRounds(overRounds(costs), showMs)}`)
-  return [atMost('a viewer, for each event', overRounds(costs).median, 0.1, showMs)]
+  console.log('\nProcessor time for each event that a viewer is told, the opening of its stream included')
+  printTable([
+    ['viewers of a case', 'an event'],
+    ...[...costs].map(([viewersEach, figures]) => [String(viewersEach), showRounds(overRounds(figures), showMs)]),
+  ])
+  return [...costs].map(([viewersEach, figures]) =>
+    atMost(`a viewer for each event, ${viewersEach} to a case`, overRounds(figures).median, 0.1, showMs),
+  )
 }
 
 async function runFollowed(
@@ -209,7 +267,7 @@ async function runFollowed(
   for (let done = 0; done < cases; done += batch) {
     const submitted = await Promise.all(
       Array.from({ length: batch }, async (_, index) => {
-        const body = JSON.stringify({ ...straightCase, input: { number: done + index } })
+        const body = JSON.stringify({ ...longCase, input: { number: done + index } })
         const headers = { 'content-type': 'application/json' }
         const answer = await fetch(`${url}/v1/cases`, { method: 'POST', headers, body })
         return ((await answer.json()) as { instance_id: string }).instance_id
@@ -218,8 +276,9 @@ async function runFollowed(
     // Connections are opened before the clock starts; each stream tells the case from its beginning.
     const startedMs = service.cpuMs()
     const streams = submitted.flatMap((id) =>
-      Array.from({ length: viewersEach }, async () => {
-        const answer = await fetch(`${url}/v1/cases/${id}/stream`)
+      Array.from({ length: viewersEach }, async (_, viewer) => {
+        const answer = await fetch(`${url}/v1/cases/${id}/stream`, { headers: { 'x-actor': `viewer-${viewer}` } })
+        if (!answer.ok) throw new Error(`a stream was answered with ${answer.status}`)
         const text = await answer.text()
         events += text.match(/^id: /gm)?.length ?? 0
       }),
@@ -246,11 +305,7 @@ async function benchSlowDisk(folder: string, settings: Settings): Promise<Verdic
       const slow = { ...settings, LD_PRELOAD: shim, SLOW_FSYNC_US: extraUs }
       await using service = await startBenchService(join(folder, `slow-${round}-${extraUs}.db`), slow)
       const load = submit(service.url, 8)
-      const latencies: number[] = []
-      const about = { url: `${service.url}/v1/workflows`, connections: 2, overallRate: 50, duration: seconds }
-      const probe = fire(about, (_status, ms) => latencies.push(ms))
-      const [{ requests }] = await Promise.all([load, probe])
-      const sorted = latencies.sort((a, b) => a - b)
+      const [{ requests }, sorted] = await Promise.all([load, paced(service.url, ['/v1/workflows'], 50)])
       results.set(`${name} p50`, [...(results.get(`${name} p50`) ?? []), quantile(sorted, 0.5)])
       results.set(`${name} p99`, [...(results.get(`${name} p99`) ?? []), quantile(sorted, 0.99)])
       results.set(`${name} rate`, [...(results.get(`${name} rate`) ?? []), requests.average])

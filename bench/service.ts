@@ -18,15 +18,23 @@ steps:
     primitive: verify
     params: { rules: it has a number, subject: the case }
 `,
+  'workflows/long.yaml': `name: long
+steps:
+${Array.from({ length: 10 }, (_, index) => `  - { name: sort_${index}, primitive: classify, params: { categories: a, criteria: b } }`).join('\n')}
+`,
   'domains/bench.yaml': 'domain_name: bench\ngovernance: auto\n',
   'scripted.yaml': `- when: { step: sort }
   output: { category: a, confidence: 0.9, reasoning: it begins with it }
+- when: { primitive: classify }
+  output: { category: a, confidence: 0.9, reasoning: there is no other }
 - when: { step: check }
   output: { conforms: true, violations: [], confidence: 0.9, reasoning: it has one }
 `,
 }
 
 export const straightCase = { workflow: 'straight', domain: 'bench' } as const
+/** Ten steps, about as many as real workflows have. */
+export const longCase = { workflow: 'long', domain: 'bench' } as const
 
 /** Writes the pack of the benchmark, and returns the settings that name it. */
 export function benchPack(folder: string): Readonly<Record<'CC_PACKS' | 'CC_MODEL', string>> {

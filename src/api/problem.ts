@@ -37,7 +37,7 @@ function extensionsOf({ code, facts }: CoreError): object {
 /** Answers whatever a request failed with. What nobody foresaw is logged whole and told without its words. */
 export function answerProblem(log: Log, error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const refusal = refusalOf(error, request)
-  if (refusal.status >= 500 && refusal.code !== 'CC_ERR_NOT_YET') {
+  if (refusal !== error || refusal.status === 500) {
     const why = refusal === error ? { error: refusal.message } : { stack: (error as Error).stack ?? String(error) }
     log.error({ request_id: request.id, code: refusal.code, ...why }, 'request failed')
   }

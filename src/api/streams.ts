@@ -80,7 +80,8 @@ function openStream(
   const following = follow({
     actor: caller.actor,
     isWelcome: () => isStillWelcome(door, caller, request),
-    send: (frame) => raw.write(frame),
+    // What was ended may stand open for as long as its line is stuck, and writing to it would end the process.
+    send: (frame) => !raw.writableEnded && raw.write(frame),
     end: () => void raw.end(),
     drop: () => void raw.destroy(),
   })

@@ -26,6 +26,9 @@ export async function viewInstance(reader: Reader, instance: Instance, meter?: C
   const { instanceId, workflow, domain, definitionHash, submittedBy, status, tier, tierContributions } = instance
   const work = status === 'running' ? await readWork(reader, instanceId) : undefined
   const tasks = status === 'running' ? [] : await readTasksOf(reader, instanceId)
+  const { outcomePayloadId, proposedPayloadId } = instance
+  const outcome = await readContent(reader, instanceId, outcomePayloadId, meter)
+  const isAsProposed = outcomePayloadId !== undefined && outcomePayloadId === proposedPayloadId
   return {
     instanceId,
     workflow,
@@ -37,12 +40,13 @@ export async function viewInstance(reader: Reader, instance: Instance, meter?: C
     tier,
     tierContributions,
     path: await readPath(reader, instanceId),
-    outcome: await readContent(reader, instanceId, instance.outcomePayloadId, meter),
-    proposed: await readContent(reader, instanceId, instance.proposedPayloadId, meter),
+    outcome,
+    proposed: isAsProposed ? outcome : await readContent(reader, instanceId, proposedPayloadId, meter),
     failure: await viewFailure(reader, instance),
     simulated: instance.simulated,
     disputed: instance.disputed,
-    inDoubt: await readStepInDoubt(reader, instanceId),
+    // Whoever came to the end of a workflow knows what became of each of its steps.
+    inDoubt: proposedPayloadId === undefined ? await readStepInDoubt(reader, instanceId) : undefined,
     openTasks: tasks.filter((task) => task.status === 'open').map(({ taskId }) => taskId),
     submittedAtMs: instance.submittedAtMs,
     updatedAtMs: instance.updatedAtMs,

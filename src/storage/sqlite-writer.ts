@@ -7,6 +7,8 @@ import { type SqliteConnection, sqliteBusy, sqliteCode } from './sqlite-connecti
 export interface CommitProbe {
   readonly before?: () => void
   readonly after?: () => void
+  /** How long the writer rests after a commit that took so long, for tests in which no time passes. */
+  readonly restMs?: (tookMs: number) => number
 }
 
 interface Member {
@@ -19,6 +21,13 @@ type Outcome = { readonly value: unknown } | { readonly error: unknown }
 
 /** At most this many bodies share one commit. */
 const maxGroup = 256
+
+/**
+ * A commit keeps the event loop for as long as the disk takes. On a slow one, commit after commit, everything else would
+ * wait; the more gathers meanwhile, the more travel with the next.
+ */
+const slowCommitMs = 1
+const maxRestMs = 5
 
 /** How long a foreign lock on the file is waited for, in all and between two tries. */
 const maxWaitMs = 10_000
@@ -35,6 +44,8 @@ export class SqliteWriter {
   /** A group was begun in this turn of the event loop, or one is to begin in the next. */
   private hasTurn = false
   private closed = false
+  /** How long the others have the event loop to themselves after a commit that kept it. */
+  private restMs = 0
   private readonly connection: SqliteConnection
   private readonly location: string
   private readonly probe: CommitProbe
@@ -83,9 +94,16 @@ export class SqliteWriter {
     if (this.hasTurn) return
     this.hasTurn = true
     setImmediate(() => {
-      this.hasTurn = false
-      if (!this.flushing && this.queue.length > 0) this.flush()
+      const restMs = this.restMs
+      this.restMs = 0
+      if (restMs === 0) this.endTurn()
+      else setTimeout(() => this.endTurn(), restMs)
     })
+  }
+
+  private endTurn(): void {
+    this.hasTurn = false
+    if (!this.flushing && this.queue.length > 0) this.flush()
   }
 
   private flush(): void {
@@ -130,7 +148,10 @@ export class SqliteWriter {
       }
       this.probe.before?.()
       isSent = true
+      const startedAt = performance.now()
       connection.execute('commit')
+      const tookMs = performance.now() - startedAt
+      this.restMs = (this.probe.restMs ?? restAfter)(tookMs)
       this.probe.after?.()
       return outcomes
     } catch (error) {
@@ -198,4 +219,8 @@ export async function whenFree(location: string, act: () => unknown): Promise<vo
 function answer(member: Member, outcome: Outcome): void {
   if ('error' in outcome) member.reject(outcome.error)
   else member.resolve(outcome.value)
+}
+
+function restAfter(tookMs: number): number {
+  return tookMs > slowCommitMs ? Math.min(tookMs / 2, maxRestMs) : 0
 }

@@ -332,6 +332,7 @@ for (const [what, actor] of Object.entries(badActors)) {
     const { status, body: problem } = await api.ask('POST', '/v1/cases', { body, headers: { 'x-actor': actor } })
 
     assert.deepEqual([status, problem.code], [400, 'CC_ERR_ACTOR'])
+    assert.equal((await api.ask('GET', '/v1/me', { headers: { 'x-actor': actor } })).status, 400)
     assert.deepEqual(await api.engine.store.rowCounts(), before)
   })
 }

@@ -129,6 +129,8 @@ const misfits: Readonly<Record<string, readonly [body: unknown, code: string]>> 
   'input that is a list': [{ ...good, input: [good.input] }, 'CC_ERR_BODY'],
   'input that is a text': [{ ...good, input: '{"amount": 7}' }, 'CC_ERR_BODY'],
   'input that is a number': [{ ...good, input: 7 }, 'CC_ERR_BODY'],
+  'a workflow with an endless name': [{ ...good, workflow: 'w'.repeat(201) }, 'CC_ERR_BODY'],
+  'a domain with an endless name': [{ ...good, domain: 'd'.repeat(201) }, 'CC_ERR_BODY'],
   'a workflow without a name': [{ ...good, workflow: '' }, 'CC_ERR_UNKNOWN_WORKFLOW'],
   'a workflow of another spelling': [{ ...good, workflow: 'Review' }, 'CC_ERR_UNKNOWN_WORKFLOW'],
   'a workflow of the prototype': [{ ...good, workflow: 'toString' }, 'CC_ERR_UNKNOWN_WORKFLOW'],
@@ -283,6 +285,7 @@ const routes: Readonly<
       [{ decision: 'approve', reason: ['seen'] }, 422, 'CC_ERR_BODY'],
       [{ decision: ['approve'], reason: 'seen' }, 422, 'CC_ERR_BODY'],
       [{ decision: 'approve', reason: 'seen', actor: 'bob' }, 422, 'CC_ERR_BODY'],
+      [{ decision: 'd'.repeat(201), reason: 'seen' }, 422, 'CC_ERR_BODY'],
       [{ decision: 'approve', reason: '' }, 422, 'CC_ERR_REASON'],
       [{ decision: 'approve', reason: ' \n\t' }, 422, 'CC_ERR_REASON'],
       [{ decision: 'constructor', reason: 'seen' }, 422, 'CC_ERR_DECISION'],
@@ -562,13 +565,80 @@ onEachBackend('a stream does not begin behind an event that cannot be', async (o
   }
 })
 
+/** Headers that name somebody or something, and a value that each could have. */
+const naming = {
+  host: '127.0.0.1',
+  authorization: 'Bearer a',
+  'x-actor': 'kim',
+  'idempotency-key': 'claim-17',
+  'last-event-id': '1',
+}
+
+onEachBackend(
+  'what can be understood in two ways is refused: a header that is there twice, or in other bytes',
+  async (open) => {
+    await using api = await openStill(open)
+    const text = JSON.stringify(good)
+    const send = (...headers: readonly string[]) =>
+      speak(
+        api.url,
+        Buffer.from(
+          [
+            'POST /v1/cases HTTP/1.1',
+            ...(headers.some((header) => header.startsWith('host:')) ? [] : ['host: 127.0.0.1']),
+            ...['content-type: application/json', `content-length: ${text.length}`, 'connection: close', ...headers],
+            `\r\n${text}`,
+          ].join('\r\n'),
+          'latin1',
+        ),
+      )
+    await withEach(naming, async (value, name) => {
+      assert.match(await send(`${name}: ${value}`), /^HTTP\/1\.1 202 /)
+      const before = await api.engine.store.rowCounts()
+      for (const headers of [
+        [`${name}: ${value}`, `${name}: ${value}`],
+        [`${name}: ${value}`, `${name.toUpperCase()}: another`],
+        [`${name}: ${value}\u00e9`],
+        [`${name}: \u009b`],
+      ]) {
+        assert.match(await send(...headers), /^HTTP\/1\.1 400 .*"CC_ERR_REQUEST"/s)
+      }
+      assert.deepEqual(await api.engine.store.rowCounts(), before)
+    })
+  },
+)
+
+onEachBackend('what is no request is answered in our own form as well', async (open) => {
+  await using api = await openStill(open)
+  const head = 'GET /v1/me HTTP/1.1\r\nHost: 127.0.0.1\r\n'
+  const broken: Readonly<Record<string, readonly [text: string, status: number, code: string]>> = {
+    'a line of words': ['good morning\r\n\r\n', 400, 'CC_ERR_REQUEST'],
+    'a line of nothing that we speak': ['GET /v1/me HTTP/9.9\r\n\r\n', 400, 'CC_ERR_REQUEST'],
+    'a header without a name': [`${head}: value\r\n\r\n`, 400, 'CC_ERR_REQUEST'],
+    'two lengths': [`${head}Content-Length: 1\r\nContent-Length: 2\r\n\r\n`, 400, 'CC_ERR_REQUEST'],
+    'a length and chunks': [`${head}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n`, 400, 'CC_ERR_REQUEST'],
+    'a head without end': [`${head}X-Actor: ${'a'.repeat(20_000)}\r\n\r\n`, 431, 'CC_ERR_HEAD_TOO_LARGE'],
+  }
+  await withEach(broken, async ([text, status, code]) => {
+    const [first = '', body = ''] = (await speak(api.url, text)).split('\r\n\r\n')
+    const [line, ...lines] = first.split('\r\n')
+    const headers = Object.fromEntries(lines.map((header) => header.toLowerCase().split(': ')))
+    assert.match(line!, new RegExp(`^HTTP/1\\.1 ${status} `))
+    assert.deepEqual([headers['content-type'], headers.connection], ['application/problem+json', 'close'])
+    const { detail, remedy, request_id: id, ...problem } = JSON.parse(body)
+    assert.deepEqual([problem.code, problem.status, id], [code, status, headers['x-request-id']])
+    assert.ok(detail && remedy)
+    assert.ok(api.lines.some(({ fields }) => fields.request_id === id))
+  })
+})
+
 onEachBackend('an idempotency key has 1 to 200 characters', async (open) => {
   await using api = await openStill(open)
   const withKey = (key: string) => ({ body: good, headers: { 'idempotency-key': key } })
   for (const key of ['', ' ', 'k'.repeat(201), 'k'.repeat(5_000)]) {
     await isRefused(api, '/v1/cases', withKey(key), [422, 'CC_ERR_INPUT'])
   }
-  for (const key of ['k', 'k'.repeat(200), '%00', '\u00ff', "'; drop table work; --"]) {
+  for (const key of ['k', 'k'.repeat(200), '%00', 'a b', "'; drop table work; --"]) {
     assert.equal((await api.ask('POST', '/v1/cases', withKey(key))).status, 202)
     assert.equal((await api.ask('POST', '/v1/cases', withKey(key))).status, 200)
   }

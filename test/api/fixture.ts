@@ -82,7 +82,10 @@ export async function openApi(open: OpenStore, options: ApiOptions = {}): Promis
   return {
     ...api,
     async [Symbol.asyncDispose]() {
-      await api[Symbol.asyncDispose]()
+      // A test that failed half-way may leave somebody whom the service waits for.
+      const closing = api[Symbol.asyncDispose]()
+      await engine.clock.advance(60_000)
+      await closing
       await engine[Symbol.asyncDispose]()
     },
   }

@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict'
 import { hash } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { startService } from '../../src/api/service.ts'
 import type { Core } from '../../src/engine/core.ts'
 import { silentLog } from '../../src/log.ts'
 import { openDesk } from '../cli/cli.ts'
-import { serve } from '../journeys/serving.ts'
+import { eventually, serve } from '../journeys/serving.ts'
 import { onEachBackend, turns, until } from '../storage/fixture.ts'
 import {
   type Answer,
@@ -52,6 +54,20 @@ onEachBackend('each key has so many requests a minute, and is told when to come 
     const { status, headers } = await api.ask('GET', path, { as: 'kim' })
     assert.deepEqual([status, headers['retry-after'], headers['x-ratelimit-limit']], [200, undefined, undefined], path)
   }
+})
+
+onEachBackend('who tries keys is slowed down, and those who have one go on from the same address', async (open) => {
+  await using api = await openApi(open, { ...desk(), people, settings: { rateLimit: 4 } })
+  const tries = [{}, { key: 'cc_a' }, { key: 'cc_b' }, { headers: { authorization: 'Basic a' } }]
+  for (const attempt of tries) assert.equal((await api.ask('GET', '/v1/me', attempt)).status, 401)
+
+  const refused = await api.ask('GET', '/v1/tasks', { key: 'cc_c' })
+
+  checkProblem(refused, [429, 'CC_ERR_RATE_LIMIT'])
+  assert.ok(Number(refused.headers['retry-after']) >= 1)
+  assert.match(refused.body.detail, /^127\.0\.0\.1 has made its 4 requests/)
+  assert.equal((await api.ask('GET', '/v1/me', { as: 'kim' })).status, 200)
+  assert.equal((await api.ask('GET', '/health/ready')).status, 200)
 })
 
 onEachBackend('on loopback nobody is limited unless somebody says so, elsewhere everybody is', async (open) => {
@@ -294,9 +310,12 @@ onEachBackend('what nobody foresaw is told without its words, and logged with th
   assert.match(String(line!.fields.stack), /TypeError: no such column: secret_column\n.*service\.test\.ts/s)
 })
 
+/** What could act on the terminal of whoever reads it. */
+const acting = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/
+
 test('nothing in the log of a real service can act on a terminal, and it holds no secret', async () => {
   await using desk = await openDesk()
-  await using service = await serve(desk, ['--pack', `${import.meta.dirname}/../../packs/travel-claims`])
+  await using service = await serve(desk)
   const { url } = service
   // What a header can carry: anything from 0x20 on, as Latin-1.
   const hostile = ['\u009b2J', '\u0085', '\u007f', '%1b%5b2J', '%e2%80%ae', '%0a{"level":50}', '%c2%9b']
@@ -308,11 +327,11 @@ test('nothing in the log of a real service can act on a terminal, and it holds n
   }
   await speak(url, Buffer.from('GET /\u001b[2J\u009b HTTP/1.1\r\nHost: \u0007\r\n\r\n', 'latin1')).catch(() => {})
   await ask(url, 'GET', '/v1/me', { headers: { 'x-request-id': 'the-last' } })
-  await until(() => service.texts().stderr.includes('the-last'))
+  await eventually(() => service.texts().stderr.includes('the-last'), 'the line of the last request')
 
   const { stderr } = service.texts()
 
-  assert.doesNotMatch(stderr, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/)
+  assert.doesNotMatch(stderr, acting)
   assert.ok(!stderr.includes(secret))
   const lines = stderr
     .trim()
@@ -320,6 +339,22 @@ test('nothing in the log of a real service can act on a terminal, and it holds n
     .map((line) => JSON.parse(line) as { readonly level: number })
   assert.ok(lines.length > hostile.length)
   assert.ok(!lines.some(({ level }) => level >= 50))
+})
+
+test('what a broken file of keys holds is shown in the log, and does not act there', async () => {
+  await using desk = await openDesk()
+  const file = join(desk.folder, 'keys.json')
+  writeFileSync(file, '[]')
+  await using service = await serve(desk, [], { CC_API_KEYS_FILE: file })
+  writeFileSync(file, '[\u009b2J\u202e]')
+
+  const asking = { key: 'cc_a', headers: { 'x-request-id': 'asked-1' } }
+  assert.equal((await ask(service.url, 'GET', '/v1/me', asking)).status, 503)
+
+  await eventually(() => service.texts().stderr.includes('"asked-1"'), 'the line of the request')
+  const { stderr } = service.texts()
+  assert.match(stderr, /found '\\u009b'/)
+  assert.doesNotMatch(stderr, acting)
 })
 
 /** The value of a measure, by its name and labels as they are written. */
@@ -514,7 +549,7 @@ onEachBackend('connections on which nothing was asked do not keep a service from
 })
 
 onEachBackend(
-  'a request that does not come whole, and a viewer whose line is stuck, are waited for ten seconds',
+  'a request that does not come whole, and a viewer whose line is stuck, are waited for half a minute',
   async (open) => {
     const padded = (core: Core): Core =>
       Object.assign(Object.create(core) as Core, {

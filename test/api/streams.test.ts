@@ -1,11 +1,26 @@
 import assert from 'node:assert/strict'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ServerEvent } from '../../src/api/event-stream.ts'
 import type { AuditEvent } from '../../src/domain/audit.ts'
+import type { Role } from '../../src/domain/role.ts'
 import type { Core } from '../../src/engine/core.ts'
 import { onEachBackend, type OpenStore, turns, until } from '../storage/fixture.ts'
-import { type ApiFixture, type ApiOptions, type Asking, desk, openApi, serviceOn, type Watching } from './fixture.ts'
+import {
+  type ApiFixture,
+  type ApiOptions,
+  type Asking,
+  desk,
+  openApi,
+  secretOf,
+  serviceOn,
+  type Watching,
+} from './fixture.ts'
 
 const people = { kim: 'submitter', lena: 'submitter', ann: 'reviewer', olga: 'operator' } as const
+
+/** One caller has at most a hundred streams, so that many viewers are many people. */
+const crowd = Object.fromEntries(Array.from({ length: 11 }, (_, index) => [`person ${index}`, 'auditor' as const]))
 
 interface Story extends AsyncDisposable {
   readonly api: ApiFixture
@@ -18,7 +33,7 @@ interface Story extends AsyncDisposable {
 
 /** A service with a case that is held, so that its record grows when somebody claims its task and not otherwise. */
 async function openHeld(open: OpenStore, options: ApiOptions = {}): Promise<Story> {
-  const api = await openApi(open, { ...desk(), people: { ...people, ...crowd }, ...options })
+  const api = await openApi(open, { ...desk(), people, ...options })
   const { instanceId, openTasks } = await api.engine.run({ domain: 'gated' })
   const taskId = openTasks[0]!
   let claims = 0
@@ -44,9 +59,6 @@ const idsOf = ({ events }: Watching) => events.flatMap(({ id }) => (id === undef
 const typesOf = (events: readonly ServerEvent[]) => events.map(({ event }) => event)
 const from = (first: number, last: number) => Array.from({ length: last - first + 1 }, (_, index) => first + index)
 const decision = { decision: 'approve', reason: 'seen' }
-
-/** Ten more people, since one alone may not follow everything. */
-const crowd = Object.fromEntries(from(1, 10).map((number) => [`viewer-${number}`, 'auditor' as const]))
 
 /** Until the stream has told everything up to this event. */
 async function hasTold(watching: Watching, seq: number): Promise<void> {
@@ -250,28 +262,95 @@ function replacing(core: Core, verbs: Partial<Core>): Core {
   return Object.assign(Object.create(core) as Core, verbs)
 }
 
+/** Counts how often the record of each case is read. */
+function countReads() {
+  const counts = new Map<string, number>()
+  const gates = new Map<string, Promise<void>>()
+  let active = 0
+  const during = async <T>(act: () => Promise<T>): Promise<T> => {
+    active++
+    return await act().finally(() => active--)
+  }
+  /** Until nobody reads any more. */
+  const quiet = async () => {
+    for (let times = 0; times < 3; times = active === 0 ? times + 1 : 0) await turns()
+  }
+  return {
+    quiet,
+    wrap: (core: Core) =>
+      replacing(core, {
+        getAudit: (id, ...options) =>
+          during(async () => {
+            counts.set(id, (counts.get(id) ?? 0) + 1)
+            await gates.get(id)
+            return await core.getAudit(id, ...options)
+          }),
+        getCase: (id) => during(() => core.getCase(id)),
+      }),
+    readsOf: ({ instanceId }: Pick<Story, 'instanceId'>) => counts.get(instanceId) ?? 0,
+    /** Counts anew, once nobody reads any more. */
+    async begin() {
+      await quiet()
+      counts.clear()
+    },
+    /** Keeps everybody reading this case until what it returns is called. */
+    hold({ instanceId }: Pick<Story, 'instanceId'>) {
+      const held = Promise.withResolvers<void>()
+      gates.set(instanceId, held.promise)
+      return held.resolve
+    },
+  }
+}
+
+/** Another case that somebody follows: once news of it are told, hints that came before have been told as well. */
+async function openOther({ api }: Story): Promise<() => Promise<void>> {
+  const { instanceId, openTasks } = await api.engine.run({ domain: 'gated' })
+  const watching = await api.watch(`/v1/cases/${instanceId}/stream`, { as: 'ann' })
+  let seq = 5
+  return async () => {
+    await api.engine.core.claimTask({ taskId: openTasks[0]!, actor: 'ann', forMs: 1_000 + seq })
+    await hasTold(watching, ++seq)
+  }
+}
+
 onEachBackend('two hundred viewers of a case cost one read for each change', async (open) => {
-  let reads = 0
-  const wrap = (core: Core) =>
-    replacing(core, {
-      getAudit(...args) {
-        reads++
-        return core.getAudit(...args)
-      },
-    })
-  await using story = await openHeld(open, { wrap })
-  const viewers = await Promise.all(from(1, 200).map((number) => story.watch({ as: `viewer-${1 + (number % 4)}` })))
+  const { wrap, begin, readsOf } = countReads()
+  await using story = await openHeld(open, { wrap, people: { ...people, ...crowd } })
+  const viewers = await Promise.all(from(1, 200).map((number) => story.watch({ as: `person ${number % 4}` })))
   for (const viewer of viewers) await hasTold(viewer, 5)
-  await turns()
-  reads = 0
+  await begin()
 
   for (const change of from(1, 20)) {
     await story.happen(1)
     for (const viewer of viewers) await hasTold(viewer, 5 + change)
-    assert.equal(reads, change)
+    assert.equal(readsOf(story), change)
   }
 
   for (const viewer of viewers) assert.deepEqual(idsOf(viewer), from(1, 25))
+})
+
+onEachBackend('what happens while a case is being read costs one more read, however much it is', async (open) => {
+  const { wrap, begin, quiet, hold, readsOf } = countReads()
+  await using story = await openHeld(open, { wrap })
+  const watching = await story.watch()
+  await hasTold(watching, 5)
+  const hintsAreTold = await openOther(story)
+  await hintsAreTold()
+  await begin()
+  const goOn = hold(story)
+  await story.happen(1)
+  await until(() => readsOf(story) === 1)
+
+  await story.happen(9)
+  await hintsAreTold()
+  assert.equal(readsOf(story), 1)
+  goOn()
+
+  await hasTold(watching, 15)
+  await until(() => readsOf(story) > 1)
+  await quiet()
+  assert.equal(readsOf(story), 2)
+  assert.deepEqual(idsOf(watching), from(1, 15))
 })
 
 /** Events that say so much that a line can be stuck with a few of them. */
@@ -284,31 +363,103 @@ function swollen(bytes: number) {
   return (core: Core) => replacing(core, { getAudit: async (...args) => (await core.getAudit(...args)).map(swell) })
 }
 
-onEachBackend('a viewer whose line is stuck is let go, comes back, and others go on', async (open) => {
-  await using story = await openHeld(open, { wrap: swollen(400_000) })
-  const [stuck, quick] = [await story.watch(), await story.watch()]
-  await hasTold(stuck, 5)
-  await hasTold(quick, 5)
-  stuck.pause()
-  for (let seq = 6; seq <= 40; seq++) {
-    await story.happen(1)
-    await hasTold(quick, seq)
+/** What the service holds ready for those who have asked it since, in bytes, by the path that they asked for. */
+function watchLines(): Disposable & { readonly waiting: (path: string) => number } {
+  const begun: { readonly request: IncomingMessage; readonly response: ServerResponse }[] = []
+  const note = (message: unknown) => void begun.push(message as (typeof begun)[number])
+  subscribe('http.server.request.start', note)
+  return {
+    waiting: (path) =>
+      begun
+        .filter(({ request }) => request.url?.startsWith(path))
+        .reduce((sum, one) => sum + one.response.writableLength, 0),
+    [Symbol.dispose]: () => void unsubscribe('http.server.request.start', note),
   }
-  assert.equal(await viewersOf(story.api), 2, 'it may only be slow')
+}
 
-  await story.api.engine.clock.advance(45_000)
+/** A viewer who stops reading until the service has to keep what it tells. */
+async function watchUntilStuck(story: Story, lines: ReturnType<typeof watchLines>): Promise<Watching> {
+  const stuck = await story.watch({ as: 'ann' })
+  await hasTold(stuck, 5)
+  stuck.pause()
+  for (let count = 0; lines.waiting('/v1/cases') === 0; count++) {
+    assert.ok(count < 100, 'its line is never full')
+    await story.happen(1)
+    await turns()
+  }
+  return stuck
+}
 
-  await until(async () => (await viewersOf(story.api)) === 1, 'the stuck one is let go')
-  const last = idsOf(quick).at(-1)!
-  assert.equal(quick.isOver(), false)
+onEachBackend('a viewer whose line is stuck costs little, keeps nobody waiting, and is told the rest', async (open) => {
+  using lines = watchLines()
+  await using story = await openHeld(open, { wrap: swollen(400_000) })
+  const stuck = await watchUntilStuck(story, lines)
+  const full = lines.waiting('/v1/cases')
+
+  const quick = await story.watch()
+  await story.happen(30)
+
+  const last = (await story.api.engine.core.getAudit(story.instanceId)).length
+  await hasTold(quick, last)
+  assert.deepEqual(idsOf(quick), from(1, last))
+  assert.ok(lines.waiting('/v1/cases') <= full, 'nothing is added to what waits for it already')
+  stuck.resume()
+  await hasTold(stuck, last)
+  assert.deepEqual(idsOf(stuck), from(1, last))
+})
+
+onEachBackend('whoever takes nothing for half a minute is let go, and comes back', async (open) => {
+  using lines = watchLines()
+  await using story = await openHeld(open, { wrap: swollen(400_000) })
+  const { api } = story
+  const stuck = await watchUntilStuck(story, lines)
+  const quick = await story.watch()
+  const last = (await api.engine.core.getAudit(story.instanceId)).length
+  await hasTold(quick, last)
+  await api.engine.clock.advance(29_000)
+  assert.equal(await viewersOf(api), 2)
+
+  await api.engine.clock.advance(31_000)
+
+  await until(async () => (await viewersOf(api)) === 1, 'it is let go')
   stuck.resume()
   await until(stuck.isOver)
   const known = idsOf(stuck).at(-1)!
   assert.ok(known < last)
   assert.deepEqual(idsOf(stuck), from(1, known), 'what it was told has no gap')
-  const again = await story.watch({ after: known })
+  const again = await story.watch({ as: 'ann', after: known })
   await hasTold(again, last)
   assert.deepEqual(idsOf(again), from(known + 1, last))
+  assert.equal(quick.isOver(), false)
+})
+
+onEachBackend('whoever takes no hints for half a minute is let go, however many there are meanwhile', async (open) => {
+  using lines = watchLines()
+  let hint: (instanceId: string) => void = () => {}
+  const wrap = (core: Core) =>
+    replacing(core, {
+      onChange(listener) {
+        hint = listener
+        return () => {}
+      },
+    })
+  await using api = await openApi(open, { ...desk(), people, wrap })
+  const { clock } = api.engine
+  const stuck = await api.watch('/v1/stream', { as: 'ann' })
+  stuck.pause()
+  for (let count = 0; lines.waiting('/v1/stream') === 0; count++) {
+    assert.ok(count < 20, 'its line is never full')
+    hint('x'.repeat(4_000_000))
+    await clock.advance(500)
+  }
+  assert.equal(await viewersOf(api), 1)
+
+  for (let count = 0; count < 100; count++) {
+    hint(`case ${count}`)
+    await clock.advance(500)
+  }
+
+  await until(async () => (await viewersOf(api)) === 0, 'it is let go')
 })
 
 onEachBackend('a record that is long by itself reaches its viewers', async (open) => {
@@ -323,27 +474,21 @@ onEachBackend('a record that is long by itself reaches its viewers', async (open
 })
 
 onEachBackend('viewers that leave are forgotten', async (open) => {
-  let reads = 0
-  const wrap = (core: Core) =>
-    replacing(core, {
-      getAudit(...args) {
-        reads++
-        return core.getAudit(...args)
-      },
-    })
+  const { wrap, begin, readsOf } = countReads()
   await using story = await openHeld(open, { wrap })
   const { api } = story
   const viewers = await Promise.all([story.watch(), story.watch(), api.watch('/v1/stream', { as: 'ann' })])
   await hasTold(viewers[0]!, 5)
   assert.equal(await viewersOf(api), 3)
+  const hintsAreTold = await openOther(story)
 
   for (const viewer of viewers) viewer.leave()
 
-  await until(async () => (await viewersOf(api)) === 0, 'nobody is there')
-  reads = 0
+  await until(async () => (await viewersOf(api)) === 1, 'they have left')
+  await begin()
   await story.happen(3)
-  await turns()
-  assert.equal(reads, 0)
+  await hintsAreTold()
+  assert.equal(readsOf(story), 0)
   await api.engine.clock.advance(60_000)
   assert.deepEqual(
     api.lines.filter(({ level }) => level === 'error'),
@@ -435,27 +580,131 @@ onEachBackend('a reading that fails ends the stream and nothing else', async (op
   assert.equal(await viewersOf(story.api), 1)
 })
 
-onEachBackend('a thousand viewers are admitted, and the next when one has left', async (open) => {
-  await using story = await openHeld(open)
-  const { api } = story
-  const viewers: Watching[] = []
-  for (let count = 0; count < 10; count++) {
-    const as = `viewer-${count + 1}`
-    viewers.push(...(await Promise.all(from(1, 100).map(() => api.watch('/v1/stream', { as })))))
-    const { body } = await api.ask('GET', '/v1/stream', { as })
-    assert.equal(body.code, 'CC_ERR_TOO_MANY_STREAMS', 'nobody takes every place')
-  }
-  for (const path of ['/v1/stream', `/v1/cases/${story.instanceId}/stream`]) {
-    const { status, headers, body } = await api.ask('GET', path, { as: 'ann' })
-    assert.deepEqual([status, body.code, headers['retry-after']], [503, 'CC_ERR_TOO_MANY_STREAMS', '1'])
-  }
-  assert.equal(await viewersOf(api), 1_000)
+onEachBackend('a record of many events is told in parts, and is whole', async (open) => {
+  const asked: (number | undefined)[] = []
+  const wrap = (core: Core) =>
+    replacing(core, {
+      getAudit(id, options) {
+        asked.push(options?.limit)
+        return core.getAudit(id, options)
+      },
+    })
+  await using story = await openHeld(open, { wrap })
+  await story.happen(1_200)
 
-  viewers.pop()!.leave()
-
-  await until(async () => (await viewersOf(api)) === 999, 'one has left')
   const watching = await story.watch()
+
+  await hasTold(watching, 1_205)
+  assert.deepEqual(idsOf(watching), from(1, 1_205))
+  assert.ok(asked.every((limit) => limit !== undefined && limit <= 500))
+  await story.api.engine.core.decide({ taskId: story.taskId, ...decision, actor: 'ann' })
+  await until(watching.isOver)
+  assert.deepEqual(typesOf(watching.events).slice(-3), ['task.decided', 'case.completed', 'end'])
+})
+
+onEachBackend(
+  'a thousand viewers are admitted, a hundred of each caller, and the next when one has left',
+  async (open) => {
+    await using story = await openHeld(open, { people: { ...people, ...crowd } })
+    const { api } = story
+    const viewers: Watching[] = []
+    const isFull = async (as: string, max: number) => {
+      for (const path of ['/v1/stream', `/v1/cases/${story.instanceId}/stream`]) {
+        const { status, headers, body } = await api.ask('GET', path, { as })
+        assert.deepEqual([status, body.code, headers['retry-after']], [503, 'CC_ERR_TOO_MANY_STREAMS', '1'])
+        assert.equal(body.facts.max, max)
+      }
+    }
+    for (const as of Object.keys(crowd).slice(0, 10)) {
+      viewers.push(...(await Promise.all(from(1, 100).map(() => api.watch('/v1/stream', { as })))))
+      await isFull(as, 100)
+    }
+    assert.equal(await viewersOf(api), 1_000)
+    await isFull('person 10', 1_000)
+
+    viewers.pop()!.leave()
+
+    await until(async () => (await viewersOf(api)) === 999, 'one has left')
+    const watching = await story.watch({ as: 'person 10' })
+    await hasTold(watching, 5)
+  },
+)
+
+/** Keys that come and go. */
+function changingKeys() {
+  const held = new Map<string, Role>(Object.entries(people))
+  const find = (secret: string) => {
+    const name = [...held.keys()].find((candidate) => secretOf(candidate) === secret)
+    if (name === undefined) return undefined
+    return { name, role: held.get(name)!, sha256: '0'.repeat(64), created: '2026-01-05T09:00:00Z' }
+  }
+  return { held, keys: { find } }
+}
+
+const changes: Readonly<Record<string, (held: Map<string, Role>) => void>> = {
+  'was revoked': (held) => held.delete('ann'),
+  'has another role': (held) => held.set('ann', 'submitter'),
+  'may not do this any more': (held) => held.set('ann', 'operator'),
+}
+
+for (const [what, change] of Object.entries(changes)) {
+  onEachBackend(`what was opened with a key ends when the key ${what}, and shows nothing more`, async (open) => {
+    const { held, keys } = changingKeys()
+    await using story = await openHeld(open, { settings: { keys } })
+    const { clock } = story.api.engine
+    const others = await story.watch()
+    const [busy, hints] = [await story.watch({ as: 'ann' }), await story.api.watch('/v1/stream', { as: 'ann' })]
+    await hasTold(busy, 5)
+    await hasTold(others, 5)
+
+    change(held)
+    await story.happen(1)
+    await clock.advance(500)
+
+    await until(() => busy.isOver() && hints.isOver())
+    assert.deepEqual(idsOf(busy), from(1, 5))
+    assert.deepEqual(hints.events, [])
+    await hasTold(others, 6)
+    assert.equal(await viewersOf(story.api), 1)
+  })
+}
+
+onEachBackend('a silent stream ends as well, with its next sign of life', async (open) => {
+  const { held, keys } = changingKeys()
+  await using story = await openHeld(open, { settings: { keys } })
+  const watching = await story.watch({ as: 'ann' })
   await hasTold(watching, 5)
+
+  held.delete('ann')
+  await story.api.engine.clock.advance(15_000)
+
+  await until(watching.isOver)
+})
+
+onEachBackend('a key that is unknown for a moment ends a stream, and never the process', async (open) => {
+  const { held, keys } = changingKeys()
+  let refusals = 0
+  const find = (secret: string) => (refusals-- === 1 ? undefined : keys.find(secret))
+  // A record of which the next part is there at once, before the connection of a stream that was ended has gone.
+  const facts = { pad: 'x' }
+  const made = (seq: number): AuditEvent => ({
+    ...{ instanceId: 'a', seq, type: 'task.claimed', atMs: 1, payloadId: undefined, prevHash: 'a', hash: 'b' },
+    envelope: JSON.stringify({ facts }),
+  })
+  const wrap = (core: Core) =>
+    replacing(core, {
+      getAudit: (_id, { after = 0, limit = 0 } = {}) =>
+        Promise.resolve(from(after + 1, Math.min(after + limit, 5_000)).map(made)),
+    })
+  await using story = await openHeld(open, { wrap, settings: { keys: { find } } })
+  refusals = 3
+
+  const watching = await story.watch({ as: 'ann' })
+
+  await until(watching.isOver)
+  assert.ok(held.has('ann') && refusals < 0)
+  assert.ok(idsOf(watching).length < 5_000)
+  assert.equal((await story.api.ask('GET', '/v1/me', { as: 'ann' })).status, 200)
 })
 
 onEachBackend('hints of changes are gathered, and say which cases', async (open) => {

@@ -114,6 +114,7 @@ export class LaneGround implements AsyncDisposable {
       connection,
       epoch,
       probe: {
+        restMs: () => 0,
         before: () => this.strike('fail', new Error('no room on the disk')),
         after: () => this.strike('lose', new Error('the connection broke')),
       },

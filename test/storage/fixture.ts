@@ -59,7 +59,7 @@ async function openSqlite({ probe, nowMs = 1_000 }: StoreOptions = {}): Promise<
   const folder = temporaryFolder()
   const path = folder.file('store.db')
   const open = async () => {
-    const { backend } = await openStore({ path, nowMs, probe })
+    const { backend } = await openStore({ path, nowMs, probe: { restMs: () => 0, ...probe } })
     held.push(backend)
     return backend
   }
