@@ -37,7 +37,7 @@ function extensionsOf({ code, facts }: CoreError): object {
 /** Answers whatever a request failed with. What nobody foresaw is logged whole and told without its words. */
 export function answerProblem(log: Log, error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const refusal = refusalOf(error, request)
-  if (refusal !== error || refusal.status === 500) {
+  if (refusal.status === 500 || (refusal.status > 500 && refusal !== error)) {
     const why = refusal === error ? { error: refusal.message } : { stack: (error as Error).stack ?? String(error) }
     log.error({ request_id: request.id, code: refusal.code, ...why }, 'request failed')
   }

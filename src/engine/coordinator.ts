@@ -1,5 +1,5 @@
 import { findDefinition, type Pack } from '../cognition/pack.ts'
-import type { ChainHead } from '../domain/audit.ts'
+import type { AuditEventType, ChainHead } from '../domain/audit.ts'
 import { randomHex } from '../domain/identity.ts'
 import type { Task } from '../domain/task.ts'
 import type { Definition } from '../domain/workflow.ts'
@@ -17,6 +17,7 @@ import type { CaseView, Core, Decided, DecisionRequest, Progress, SubmitRequest,
 import {
   checkDecider,
   checkDecision,
+  endingsOf,
   findDecision,
   findOpened,
   recordDecision,
@@ -158,7 +159,7 @@ export class Coordinator extends StoreReader implements Core {
       return await recordDecision(tx, { task, instance, definition, asked, decision, nowMs })
     })
     if (decided.openedTaskId !== undefined) this.engine.wake.emit('timer', nowMs)
-    this.announce(decided.instanceId, 'task.decided')
+    if (!decided.repeated) this.announce(decided.instanceId, 'task.decided', ...endingsOf(decided.decision))
     return decided
   }
 
@@ -174,8 +175,8 @@ export class Coordinator extends StoreReader implements Core {
     checkActor(actor)
     checkReason(reason, 'Canceling a case')
     const nowMs = this.clock.nowMs()
-    await this.write((tx) => cancelCase(tx, { instanceId, actor, reason, nowMs }))
-    this.announce(instanceId, 'cancel.requested')
+    const happened = await this.write((tx) => cancelCase(tx, { instanceId, actor, reason, nowMs }))
+    this.announce(instanceId, ...happened)
     return await this.getCase(instanceId)
   }
 
@@ -286,8 +287,8 @@ export class Coordinator extends StoreReader implements Core {
     throw refuseModel(this.location, !asked, this.engine.model?.name ?? 'none')
   }
 
-  private announce(instanceId: string, event: string): void {
-    this.engine.report({ instanceId, step: undefined, event, detail: undefined })
+  private announce(instanceId: string, ...events: readonly AuditEventType[]): void {
+    for (const event of events) this.engine.report({ instanceId, step: undefined, event, detail: undefined })
     this.engine.wake.emit('instance', instanceId)
     this.engine.wake.emitRest(instanceId)
   }

@@ -106,6 +106,13 @@ export async function refuseSubmitter(reader: Reader, { taskId, instanceId }: Ta
   throw new CoreError('CC_ERR_FOUR_EYES', { actor, taskId, because: 'who submits a case does not decide it' })
 }
 
+/** How the case ends by this decision, as events name it. */
+export function endingsOf(decision: Decision): readonly ('case.completed' | 'case.terminated')[] {
+  if (decision === 'deny') return ['case.terminated']
+  const isYes = decision === 'approve' || decision === 'release' || decision === 'approve_with_changes'
+  return isYes ? ['case.completed'] : []
+}
+
 interface Deciding {
   readonly task: Task
   readonly instance: Instance

@@ -30,14 +30,17 @@ export async function requireInstance(
 
 /**
  * Cancels a case. With a step under way the flag is set, and that step's commit ends the case; otherwise it ends here.
- * Asking again while the flag stands changes nothing.
+ * Asking again while the flag stands changes nothing. Returns what happened, as events name it.
  */
-export async function cancelCase(tx: Transaction, act: Act & { readonly reason: string }): Promise<void> {
+export async function cancelCase(
+  tx: Transaction,
+  act: Act & { readonly reason: string },
+): Promise<readonly Happening['type'][]> {
   const { instanceId, actor, nowMs } = act
   const instance = await requireInstance(tx, instanceId)
   const { status } = instance
   const work = await readWork(tx, instanceId)
-  if (status === 'canceled' || work?.cancelRequested) return
+  if (status === 'canceled' || work?.cancelRequested) return []
   if (status !== 'running' && status !== 'suspended')
     throw new CoreError('CC_ERR_NOT_CANCELABLE', { instanceId, status })
   const payload = await keepContent(tx, { instanceId, kind: 'reason', value: { reason: act.reason }, nowMs })
@@ -50,6 +53,7 @@ export async function cancelCase(tx: Transaction, act: Act & { readonly reason: 
     const events = linkEvents(instance, headOfWork(work), [requested])
     if (!(await requestCancel(tx, work, nextHead(events.at(-1)!)))) throw new HeadMoved()
     await insertEvents(tx, events)
+    return ['cancel.requested']
   } else {
     const events = linkEvents(instance, headOfWork(work), [requested, canceled])
     const { seq, hash } = nextHead(events.at(-1)!)
@@ -58,6 +62,7 @@ export async function cancelCase(tx: Transaction, act: Act & { readonly reason: 
     const ending = { ...instance, status: 'canceled', auditSeq: seq, auditHead: hash, stepCount: work.stepNo } as const
     await endInstance(tx, { ...ending, atMs: nowMs })
   }
+  return ['cancel.requested', 'case.canceled']
 }
 
 function headOfWork({ auditSeq, auditHead }: Work) {

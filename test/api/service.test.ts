@@ -146,6 +146,11 @@ onEachBackend('every kind of answer carries what keeps a browser from misusing i
     const told = names.filter((name) => /^(access-control-|server$|x-powered-by$|set-cookie$)/.test(name))
     assert.deepEqual(told, [], kind)
   }
+  assert.deepEqual(
+    api.lines.filter(({ level }) => level !== 'info'),
+    [],
+    'none of it is a fault of the service',
+  )
   const ids = Object.values(answers).map(({ headers }) => headers['x-request-id'])
   assert.equal(new Set(ids).size, ids.length)
 })
@@ -401,6 +406,30 @@ onEachBackend('measures count what happens, and can be read', async (open) => {
   assert.doesNotMatch(text, /\/stream"/, 'how long somebody watched is no time to answer')
   assert.match(String(headers['content-type']), /^text\/plain; version=0\.0\.4/)
   isExposition(text)
+})
+
+onEachBackend('an end that a person causes is counted as one that a worker does, and once', async (open) => {
+  await using api = await openApi(open, { ...desk(), people })
+  const { engine } = api
+  const held = [await engine.run({ domain: 'gated' }), await engine.run({ domain: 'gated' })]
+  const [approved, denied] = held.map(({ openTasks }) => openTasks[0]!)
+  const canceled = await engine.run({ domain: 'gated' })
+
+  for (const [taskId, decision] of [
+    [approved, 'approve'],
+    [denied, 'deny'],
+    [approved, 'approve'],
+  ] as const) {
+    await api.ask('POST', `/v1/tasks/${taskId}/decision`, { as: 'ann', body: { decision, reason: 'seen' } })
+  }
+  for (let time = 0; time < 2; time++) {
+    await api.ask('POST', `/v1/cases/${canceled.instanceId}/cancel`, { as: 'olga', body: { reason: 'twice' } })
+  }
+
+  const { text } = await api.ask('GET', '/metrics', { as: 'olga' })
+  for (const outcome of ['completed', 'terminated', 'canceled']) {
+    assert.equal(valueOf(text, `cc_cases_finished_total{outcome="${outcome}"}`), 1, outcome)
+  }
 })
 
 /** Holds a text to the format that Prometheus reads. */

@@ -590,12 +590,12 @@ onEachBackend('a record of many events is told in parts, and is whole', async (o
       },
     })
   await using story = await openHeld(open, { wrap })
-  await story.happen(1_200)
+  await story.happen(600)
 
   const watching = await story.watch()
 
-  await hasTold(watching, 1_205)
-  assert.deepEqual(idsOf(watching), from(1, 1_205))
+  await hasTold(watching, 605)
+  assert.deepEqual(idsOf(watching), from(1, 605))
   assert.ok(asked.every((limit) => limit !== undefined && limit <= 500))
   await story.api.engine.core.decide({ taskId: story.taskId, ...decision, actor: 'ann' })
   await until(watching.isOver)
