@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { type Clock, systemClock } from '../clock.ts'
 import type { AuditEvent } from '../domain/audit.ts'
+import { readEnvelope } from '../domain/chain.ts'
 import type { JsonObject } from '../domain/json.ts'
 import type { Task } from '../domain/task.ts'
 import type {
@@ -180,13 +181,19 @@ class ServiceClient implements CaseVerbs {
     }
   }
 
-  follow(instanceId: string, listener: (progress: Progress) => void, { isNew = false } = {}): () => void {
+  follow(instanceId: string, after: number, listener: (progress: Progress) => void): () => Promise<void> {
     const leaving = new AbortController()
     const signal = AbortSignal.any([leaving.signal, this.closing.signal])
-    this.listen({ instanceId, isNew }, listener, signal).catch(() => {
-      // What happens to the case is told by whoever waits for it; this only tells of the way there.
-    })
-    return () => leaving.abort()
+    const following = new Following(instanceId, after, listener)
+    // What happens to the case is told by whoever waits for it; this only tells of the way there.
+    const listening = this.listen(following, signal).catch(nothing)
+    return async () => {
+      leaving.abort()
+      await listening
+      // A stream tells a little later than a case comes to rest.
+      const rest = await this.getAudit(instanceId, { after: following.last }).catch(() => [])
+      for (const { seq, type, envelope } of rest) following.tell(seq, type, readEnvelope(envelope)?.step)
+    }
   }
 
   start(): void {}
@@ -200,25 +207,19 @@ class ServiceClient implements CaseVerbs {
     return Promise.resolve()
   }
 
-  private async listen(
-    { instanceId, isNew }: { readonly instanceId: string; readonly isNew: boolean },
-    listener: (progress: Progress) => void,
-    signal: AbortSignal,
-  ): Promise<void> {
-    let last = isNew ? 1 : ((await this.getAudit(instanceId)).at(-1)?.seq ?? 0)
+  private async listen(following: Following, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
-        const headers = { 'last-event-id': String(last), accept: 'text/event-stream' }
+        const headers = { 'last-event-id': String(following.last), accept: 'text/event-stream' }
         const open = { headers, signal, timeoutMs: Infinity }
-        const answer = await send(this.address, 'GET', `${pathOf(instanceId)}/stream`, open)
+        const answer = await send(this.address, 'GET', `${pathOf(following.instanceId)}/stream`, open)
         if (answer.status === 204) return
         if (!answer.ok) await answerOf(this.address, answer, z.unknown())
         for await (const { id, event, data } of this.eventsOf(answer)) {
           if (event === 'end') return
           if (id === undefined) continue
-          last = Number(id)
           const { step } = eventDocument.pick({ step: true }).parse(JSON.parse(data))
-          listener({ instanceId, step: step ?? undefined, event, detail: undefined })
+          following.tell(Number(id), event, step ?? undefined)
         }
       } catch (error) {
         if (!isAway(error)) throw error
@@ -258,6 +259,26 @@ class ServiceClient implements CaseVerbs {
     return await answerOf(this.address, await send(this.address, 'POST', path, about), shape)
   }
 }
+
+/** How far somebody has been told of a case. */
+class Following {
+  readonly instanceId: string
+  last: number
+  private readonly listener: (progress: Progress) => void
+
+  constructor(instanceId: string, last: number, listener: (progress: Progress) => void) {
+    this.instanceId = instanceId
+    this.last = last
+    this.listener = listener
+  }
+
+  tell(seq: number, event: string, step: string | undefined): void {
+    this.last = seq
+    this.listener({ instanceId: this.instanceId, step, event, detail: undefined })
+  }
+}
+
+function nothing(): void {}
 
 function pathOf(instanceId: string): string {
   return `/v1/cases/${encodeURIComponent(instanceId)}`

@@ -43,13 +43,13 @@ async function retryCase(context: Context, instanceId: string, { wait, timeout }
   const { terminal, actor } = context
   return await context.changing(wait ? context.runningSettings : {}, async (core, isServed) => {
     // Whoever may not see how it goes on is told before it does.
-    if (wait) await core.getCase(instanceId)
+    const after = wait ? ((await core.getAudit(instanceId)).at(-1)?.seq ?? 0) : 0
     let view = await core.retry({ instanceId, actor })
     if (wait) {
-      const unfollow = follow(context, core, new Map([[instanceId, '']]))
+      const unfollow = follow(context, core, new Map([[instanceId, '']]), after)
       core.start()
       view = await settled(context, core, instanceId, { timeoutMs: timeout })
-      unfollow()
+      await unfollow()
     }
     terminal.document(caseJson(view))
     showCase(terminal.out, view)

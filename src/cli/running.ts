@@ -35,14 +35,15 @@ export async function settled(
 const maxFollowed = 20
 
 /**
- * Tells on standard error what happens to these cases, as it happens, each under its label. Returns what ends it.
+ * Tells on standard error what happens to these cases behind this event, as it happens, each under its label. Returns what
+ * ends it.
  */
 export function follow(
   { terminal }: Context,
   core: CaseVerbs,
   labels: ReadonlyMap<string, string>,
-  options: { readonly isNew?: boolean } = {},
-): () => void {
+  after: number,
+): () => Promise<void> {
   const tell = (label: string) => (progress: Progress) => {
     terminal.progress(progressJson(progress))
     const { step, event, detail } = progress
@@ -50,9 +51,9 @@ export function follow(
   }
   const ends = [...labels]
     .slice(0, maxFollowed)
-    .map(([instanceId, label]) => core.follow(instanceId, tell(label), options))
-  return () => {
-    for (const end of ends) end()
+    .map(([instanceId, label]) => core.follow(instanceId, after, tell(label)))
+  return async () => {
+    for (const end of ends) await end()
   }
 }
 

@@ -11,7 +11,7 @@ export class StepPrinter {
   private readonly core: Pick<CaseVerbs, 'getSteps'>
   private readonly instanceId: string
   private readonly nameWidth: number
-  private readonly unsubscribe: () => void
+  private readonly unsubscribe: () => Promise<void>
   /** Steps are read one after the other, in the order in which they were told. */
   private reading: Promise<readonly StepView[]> = Promise.resolve([])
   private printed = 0
@@ -25,7 +25,7 @@ export class StepPrinter {
     this.core = core
     this.instanceId = instanceId
     this.nameWidth = nameWidth
-    this.unsubscribe = core.follow(instanceId, (progress) => this.take(progress))
+    this.unsubscribe = core.follow(instanceId, 0, (progress) => this.take(progress))
     // What happened before anybody listened is caught up with.
     this.reading = this.readNews()
     // As below: whoever finishes hears of a failure.
@@ -34,7 +34,7 @@ export class StepPrinter {
 
   /** All steps of the case, once the last of them is printed. */
   async finish(): Promise<readonly StepView[]> {
-    this.unsubscribe()
+    await this.unsubscribe()
     await this.reading
     return await this.readNews()
   }

@@ -88,14 +88,17 @@ async function runAll(
   items: readonly Item[],
   timeoutMs: number | undefined,
 ): Promise<readonly Item[]> {
-  const unfollow = follow(context, core, labelsOf(items), { isNew: true })
+  const unfollow = follow(context, core, labelsOf(items), submission)
   core.start()
   const ended = await Promise.all(items.map((item) => runItem(context, core, item, timeoutMs)))
-  unfollow()
+  await unfollow()
   // Whoever set a limit does not want to wait much longer for steps that are under way.
   if (ended.some(({ refused }) => isCoreError(refused, 'CC_ERR_TIMED_OUT'))) await core.drain({ patienceMs })
   return ended
 }
+
+/** The first event of every case. */
+const submission = 1
 
 const patienceMs = 1000
 

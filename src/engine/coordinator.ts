@@ -224,10 +224,12 @@ export class Coordinator extends StoreReader implements Core {
     await this.store.read(readMeta)
   }
 
-  follow(instanceId: string, listener: (progress: Progress) => void): () => void {
-    return this.onProgress((progress) => {
+  follow(instanceId: string, _after: number, listener: (progress: Progress) => void): () => Promise<void> {
+    // Cases run in this process alone, so that nothing has happened yet that was not told.
+    const end = this.onProgress((progress) => {
       if (progress.instanceId === instanceId) listener(progress)
     })
+    return () => Promise.resolve(end())
   }
 
   onChange(listener: (instanceId: string) => void): () => void {

@@ -236,10 +236,10 @@ export interface CaseVerbs extends CaseReader {
   /** Resolves when the instance has ended or is held; with `timeoutMs`, refuses with CC_ERR_TIMED_OUT after it. */
   waitFor(instanceId: string, options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<CaseView>
   /**
-   * Calls the listener for everything that happens to one case from now on. Where others run it, `isNew` says that it was
-   * just submitted, so that nothing is missed. Returns a function that ends it.
+   * Calls the listener for everything that happens to one case behind the event of this sequence number. Returns a function
+   * that ends it, once everything that has happened until then was told.
    */
-  follow(instanceId: string, listener: (progress: Progress) => void, options?: { readonly isNew?: boolean }): () => void
+  follow(instanceId: string, after: number, listener: (progress: Progress) => void): () => Promise<void>
   /** Starts claiming; a service has begun already. */
   start(): void
   /**

@@ -533,7 +533,8 @@ onEachBackend('who follows a case hears what happens to it, and goes on after a 
   const other = await api.engine.run({ domain: 'gated' })
   const taskId = openTasks[0]!
   const heard: Progress[] = []
-  client.follow(instanceId, (progress) => void heard.push(progress))
+  const { length: told } = await api.engine.core.getAudit(instanceId)
+  client.follow(instanceId, told, (progress) => void heard.push(progress))
   await isFollowed(api)
 
   await api.engine.core.claimTask({ taskId, actor: 'ann', forMs: 1_000 })
@@ -564,13 +565,25 @@ onEachBackend('who follows a case hears what happens to it, and goes on after a 
   await isFollowed(again, 0)
 })
 
+onEachBackend('who stops following is told first what the stream had not come to yet', async (open) => {
+  await using reached = await reach(open)
+  const { api, client } = reached
+  const { instanceId } = await api.engine.run({ domain: 'gated' })
+  const heard: string[] = []
+
+  const stop = client.follow(instanceId, 1, ({ event }) => void heard.push(event))
+  await stop()
+
+  assert.deepEqual(heard, ['step.completed', 'step.completed', 'case.held', 'task.opened'])
+})
+
 onEachBackend('who follows a case that is new hears all of it, and who stops hears nothing more', async (open) => {
   const gate = Promise.withResolvers<void>()
   await using reached = await reach(open, desk({ gate: gate.promise }))
   const { api, client } = reached
   const { instanceId } = await client.submit({ ...good, domain: 'gated', input: { waits: true } })
   const heard: (readonly [string, string | undefined])[] = []
-  const stop = client.follow(instanceId, ({ event, step }) => void heard.push([event, step]), { isNew: true })
+  const stop = client.follow(instanceId, 1, ({ event, step }) => void heard.push([event, step]))
   await isFollowed(api)
 
   gate.resolve()
@@ -582,7 +595,7 @@ onEachBackend('who follows a case that is new hears all of it, and who stops hea
     ['case.held', undefined],
     ['task.opened', undefined],
   ])
-  stop()
+  await stop()
   await isFollowed(api, 0)
   await api.engine.core.cancel({ instanceId, ...why })
   await turns()
