@@ -1,11 +1,12 @@
 import { existsSync } from 'node:fs'
-import type { Config } from '../config.ts'
+import { type Config, defaultDbPath, type PostgresSettings } from '../config.ts'
 import type { ApiKey } from '../domain/role.ts'
 import type { CaseReader, CaseVerbs, Core, CoreConfig } from '../engine/core.ts'
 import { CoreError, isCoreError } from '../errors.ts'
 import type { Log, LogLevel } from '../log.ts'
 import type { backupStore } from '../storage/backup.ts'
 import type { restoreStore } from '../storage/restore.ts'
+import type { initStore, migrateStore, StorePlace } from '../storage/stores.ts'
 import type { Interruption } from './interruption.ts'
 import { commandLine, commandWords } from './invocation.ts'
 import type { Terminal } from './terminal.ts'
@@ -13,9 +14,9 @@ import type { Terminal } from './terminal.ts'
 /** How commands reach a store. Handed to them, and loaded only when one is opened: most commands are quick to answer. */
 export interface Stores {
   openCore(config: CoreConfig): Promise<Core>
-  openReader(config: { readonly path: string }): Promise<CaseReader>
-  initStore(path: string): Promise<{ readonly created: boolean; readonly location: string }>
-  migrateStore(path: string): Promise<{ readonly applied: readonly number[]; readonly location: string }>
+  openReader(place: StorePlace): Promise<CaseReader>
+  readonly initStore: typeof initStore
+  readonly migrateStore: typeof migrateStore
   readonly backupStore: typeof backupStore
   readonly restoreStore: typeof restoreStore
 }
@@ -80,6 +81,19 @@ export class Context {
     this.interruption = interruption
   }
 
+  /** Where the store is. */
+  get place(): { readonly path: string; readonly postgres: PostgresSettings | undefined } {
+    const { dbPath: path, postgres } = this.config
+    return { path, postgres }
+  }
+
+  /** What copies a file has nothing to copy in a database, which has tools of its own for that. */
+  refusePostgres(command: string): void {
+    if (!this.config.postgres) return
+    const problem = `${command} is for SQLite files; for PostgreSQL use pg_dump and pg_restore, or the backups of your provider.`
+    throw new CoreError('CC_ERR_USAGE', { problem, help: `${command} --help` })
+  }
+
   /** The same with other settings: the demo has a store and a model of its own. */
   with(settings: Partial<Config>): Context {
     return new Context({ ...this, config: { ...this.config, ...settings } })
@@ -92,14 +106,14 @@ export class Context {
 
   /** For a command that has to say something before it says whether the store is a simulation. It closes the reader. */
   async openReader(): Promise<CaseReader> {
-    const { url, dbPath } = this.config
-    return url === undefined ? await this.stores.openReader({ path: dbPath }) : await this.connect(url)
+    const { url } = this.config
+    return url === undefined ? await this.stores.openReader(this.place) : await this.connect(url)
   }
 
   /** Opens the store for writing, for the body alone. An interruption ends the body where it waits; then all is put in order. */
   async writing<T>(settings: CoreConfig, body: (core: Core) => Promise<T>): Promise<T> {
     return await this.interruption.hold(async () => {
-      const core = await this.stores.openCore({ path: this.config.dbPath, ...(await this.log()), ...settings })
+      const core = await this.stores.openCore({ ...this.place, ...(await this.log()), ...settings })
       try {
         this.terminal.mark(core.simulated)
         return await body(core)
@@ -127,8 +141,9 @@ export class Context {
 
   /** The same for a store that must be there already: a word about a case must not make an empty store. */
   async changing<T>(settings: CoreConfig, body: (verbs: CaseVerbs, isServed: boolean) => Promise<T>): Promise<T> {
-    const { dbPath, url } = this.config
-    if (url === undefined && !existsSync(dbPath)) throw new CoreError('CC_ERR_NO_STORE', { location: dbPath })
+    const { dbPath, url, postgres } = this.config
+    if (url === undefined && !postgres && !existsSync(dbPath))
+      throw new CoreError('CC_ERR_NO_STORE', { location: dbPath })
     return await this.acting(settings, body)
   }
 
@@ -162,11 +177,16 @@ export class Context {
 
   /** A command that goes on where this one ends, ready to be pasted. */
   next(...words: readonly string[]): string {
-    return commandLine(words, this.config.dbPath)
+    return commandLine(words, this.shownPath)
   }
 
   nextWords(...words: readonly string[]): string[] {
-    return commandWords(words, this.config.dbPath)
+    return commandWords(words, this.shownPath)
+  }
+
+  /** A database is named by the environment, which whoever pastes a command has; a DSN is not for printing. */
+  private get shownPath(): string {
+    return this.config.postgres ? defaultDbPath : this.config.dbPath
   }
 
   /** A command that ends by itself writes a log only of what went wrong, unless somebody asked for more. */
@@ -186,7 +206,7 @@ export class Context {
   /** An address may have passed to another program since its holder wrote it down. */
   private async connectHolder(url: string): Promise<CaseVerbs> {
     const verbs = await this.connect(url)
-    const reader = await this.stores.openReader({ path: this.config.dbPath })
+    const reader = await this.stores.openReader(this.place)
     await reader.close()
     if (verbs.databaseId === reader.databaseId) return verbs
     await verbs.close()

@@ -3,16 +3,10 @@ import { readEnvelope } from '../domain/chain.ts'
 import type { Reader, SqlValue, Transaction } from './backend.ts'
 import { aliased, rowsInserter, type Nullable, orNull, withoutNulls } from './rows.ts'
 
-export const insertEventsSql = rowsInserter('audit_events', [
-  'instance_id',
-  'seq',
-  'type',
-  'at_ms',
-  'payload_id',
-  'envelope',
-  'prev_hash',
-  'hash',
-])
+/** In the order of `eventValues`. */
+export const eventColumns = ['instance_id', 'seq', 'type', 'at_ms', 'payload_id', 'envelope', 'prev_hash', 'hash']
+
+export const insertEventsSql = rowsInserter('audit_events', eventColumns)
 
 export function eventValues(event: AuditEvent): SqlValue[] {
   const { instanceId, seq, type, atMs, payloadId, envelope, prevHash, hash } = event
@@ -24,7 +18,7 @@ export async function insertEvents(tx: Transaction, events: readonly AuditEvent[
   for (const event of events) await tx.execute(insertEventsSql(1), eventValues(event))
 }
 
-const eventColumns = aliased({
+const selectedColumns = aliased({
   instanceId: 'instance_id',
   seq: 'seq',
   type: 'type',
@@ -38,7 +32,7 @@ const eventColumns = aliased({
 /** The chain of one instance, behind this sequence number. */
 export async function readEvents(reader: Reader, instanceId: string, after: number): Promise<AuditEvent[]> {
   const rows = await reader.query<Nullable<AuditEvent>>(
-    `select ${eventColumns} from audit_events where instance_id = $1 and seq > $2 order by seq`,
+    `select ${selectedColumns} from audit_events where instance_id = $1 and seq > $2 order by seq`,
     [instanceId, after],
   )
   return rows.map((row) => withoutNulls<AuditEvent>(row))

@@ -219,6 +219,11 @@ export const schemaChanges: readonly SchemaChange[] = [
     name: 'cases by submitter',
     sql: () => 'create index instances_by_submitter on instances (submitted_by, instance_id);\n',
   },
+  {
+    part: 'coordinator',
+    name: 'work of many processes',
+    sql: ({ manyWriters }) => manyWriters,
+  },
 ]
 
 const writers = { coordinator: coordinatorSchema, audit: auditSchema, checkpoint: checkpointSchema } as const

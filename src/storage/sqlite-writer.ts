@@ -1,13 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { CoreError } from '../errors.ts'
-import { CommitUnknownError } from './backend.ts'
+import { type CommitProbe, CommitUnknownError } from './backend.ts'
 import { type SqliteConnection, sqliteBusy, sqliteCode } from './sqlite-connection.ts'
-
-/** Called around COMMIT: before it (throwing means that nothing was written) and after it (throwing loses the answer). */
-export interface CommitProbe {
-  readonly before?: () => void
-  readonly after?: () => void
-}
 
 interface Member {
   readonly body: (connection: SqliteConnection) => unknown

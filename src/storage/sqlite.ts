@@ -1,11 +1,11 @@
 import { isCoreError } from '../errors.ts'
-import type { Backend, Reader, SqlValue, Transaction } from './backend.ts'
+import type { Backend, CommitProbe, Reader, SqlValue, Transaction } from './backend.ts'
 import { sqliteDialect } from './dialect.ts'
 import type { HotPath } from './hot-path.ts'
 import { SqliteConnection } from './sqlite-connection.ts'
 import { SqliteHotPath } from './sqlite-hot-path.ts'
 import { SqliteReaders } from './sqlite-readers.ts'
-import { type CommitProbe, SqliteWriter } from './sqlite-writer.ts'
+import { SqliteWriter } from './sqlite-writer.ts'
 
 /** Statements of one connection in the seam's words. They have run when they return; only the seam is asynchronous. */
 export class SqliteTransaction implements Transaction {
@@ -52,6 +52,7 @@ export class SqliteBackend implements Backend {
   readonly dialect = sqliteDialect
   readonly location: string
   readonly fileForReaders: string
+  readonly fleet = undefined
   readonly hotPath: HotPath
   private readonly store: SqliteStore
   private readonly writer: SqliteWriter
@@ -103,6 +104,7 @@ export class SqliteReadBackend implements Backend {
   readonly dialect = sqliteDialect
   readonly location: string
   readonly fileForReaders: string
+  readonly fleet = undefined
   private readonly readers: SqliteReaders
 
   constructor(path: string, open: () => SqliteConnection) {
