@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { delimiter } from 'node:path'
 import { isPlainAddress, readConfigFile } from './config-file.ts'
 import { CoreError } from './errors.ts'
@@ -5,7 +6,9 @@ import type { LogLevel } from './log.ts'
 
 /** What the environment says, read once. Flags of the command line win over it; an empty variable is an unset one. */
 export interface Config {
-  readonly backend: 'sqlite'
+  readonly backend: 'sqlite' | 'postgres'
+  /** Where the database is; set where `backend` is postgres. */
+  readonly postgres: PostgresSettings | undefined
   readonly dbPath: string
   /** Whether somebody chose the path; the demo has a default of its own. */
   readonly isDbPathSet: boolean
@@ -60,6 +63,16 @@ export interface ProviderSettings {
   readonly jsonSchema?: boolean
 }
 
+/** How a PostgreSQL database is reached. */
+export interface PostgresSettings {
+  readonly dsn: string
+  /** The same database past a transaction pooler; set: `dsn` leads to a pooler. */
+  readonly directDsn?: string | undefined
+  readonly schema?: string | undefined
+  readonly poolMin?: number | undefined
+  readonly poolMax?: number | undefined
+}
+
 export type Environment = Readonly<Record<string, string | undefined>>
 
 export const defaultDbPath = 'data/coordinator.db'
@@ -68,6 +81,13 @@ const defaultPort = 8080
 
 /** More instances in flight only wait for each other: one file has one writer. */
 export const maxSqliteWorkers = 4
+const maxPostgresWorkers = 1000
+
+export const defaultSchema = 'public'
+export const defaultPool = { min: 2, max: 10 } as const
+const maxPool = 1000
+/** A snapshot may be open while its reader writes: one connection would wait for itself. */
+const leastPool = 2
 
 /** Reads the whole of it, so that a wrong setting is met at the start and not when it is first needed. */
 export function readConfig(env: Environment, flags: ConfigFlags = {}): Config {
@@ -80,12 +100,13 @@ export function readConfig(env: Environment, flags: ConfigFlags = {}): Config {
   const dbPath = flags.db || given('CC_DB_PATH')
   return {
     backend,
+    postgres: backend === 'postgres' ? readPostgres(given) : undefined,
     dbPath: dbPath ?? defaultDbPath,
     isDbPathSet: dbPath !== undefined,
     model,
     models: baseUrl === undefined ? file.models : withBaseUrl(file.models, model, baseUrl),
     packs: flags.packs ?? given('CC_PACKS')?.split(delimiter).filter(Boolean) ?? [],
-    workerConcurrency: readWorkers(flags.workers, given('CC_WORKER_CONCURRENCY')),
+    workerConcurrency: readWorkers(backend, flags.workers, given('CC_WORKER_CONCURRENCY')),
     host: flags.host || given('CC_HOST') || defaultHost,
     port: readPort(flags.port || given('CC_PORT'), flags.port ? '--port' : 'CC_PORT'),
     apiKeysFile: given('CC_API_KEYS_FILE'),
@@ -96,15 +117,29 @@ export function readConfig(env: Environment, flags: ConfigFlags = {}): Config {
   }
 }
 
-function readBackend(name = 'sqlite'): 'sqlite' {
+function readBackend(name = 'sqlite'): Config['backend'] {
   if (name === 'sqlite') return name
-  if (name === 'postgres' || name === 'postgresql') {
-    throw new CoreError('CC_ERR_NOT_YET', {
-      what: 'PostgreSQL',
-      remedy: 'Use SQLite for now: leave CC_DB_BACKEND unset, and set CC_DB_PATH to a file.',
-    })
-  }
+  if (name === 'postgres' || name === 'postgresql') return 'postgres'
   throw new CoreError('CC_ERR_BACKEND', { backend: name })
+}
+
+function readPostgres(given: (name: string) => string | undefined): PostgresSettings {
+  const dsn = given('CC_DB_DSN')
+  if (dsn === undefined) throw new CoreError('CC_ERR_NO_DSN')
+  const [min, max] = ['CC_DB_POOL_MIN', 'CC_DB_POOL_MAX'] as const
+  const poolMax = readWholeNumber(max, given(max) ?? String(defaultPool.max), { least: leastPool, most: maxPool })
+  const poolMin = readWholeNumber(min, given(min) ?? String(defaultPool.min), { least: 0, most: poolMax })
+  return { dsn, directDsn: given('CC_DB_DIRECT_DSN'), schema: readSchema(given('CC_DB_SCHEMA')), poolMin, poolMax }
+}
+
+/** A name that needs no quotes wherever it stands. */
+function readSchema(name = defaultSchema): string {
+  if (/^[a-z_][a-z0-9_]{0,59}$/.test(name) && !name.startsWith('pg_')) return name
+  throw new CoreError('CC_ERR_SETTING', {
+    name: 'CC_DB_SCHEMA',
+    value: name,
+    right: 'a name of small letters, digits and underscores, of at most 60 characters',
+  })
 }
 
 /** Settings of versions to come that would change what a command does: passed over in silence they would mislead. */
@@ -126,11 +161,17 @@ function withBaseUrl(models: ModelSettings, model: string | undefined, baseUrl: 
   return { ...models, providers: { ...models.providers, [provider]: { ...models.providers[provider], baseUrl } } }
 }
 
-function readWorkers(flag: string | undefined, text: string | undefined): number {
+function readWorkers(backend: Config['backend'], flag: string | undefined, text: string | undefined): number {
   if (flag === '0') return 0
   const name = flag === undefined ? 'CC_WORKER_CONCURRENCY' : '--workers'
   const value = flag ?? text
-  return value === undefined ? maxSqliteWorkers : readWholeNumber(name, value, { least: 1, most: maxSqliteWorkers })
+  if (value === undefined) return defaultWorkers(backend)
+  return readWholeNumber(name, value, { least: 1, most: backend === 'sqlite' ? maxSqliteWorkers : maxPostgresWorkers })
+}
+
+/** How many instances one process has in flight unless somebody says otherwise. */
+export function defaultWorkers(backend: Config['backend']): number {
+  return backend === 'sqlite' ? maxSqliteWorkers : availableParallelism()
 }
 
 function readPort(text: string | undefined, name: string): number {

@@ -121,6 +121,12 @@ export const catalogue = {
     says: 'The definition {hash} of the store {location} is gone or was changed.',
     remedy: 'Cases that run by it stay as they are. Run: cognitive-core audit verify',
   },
+  CC_ERR_DSN: {
+    exit: 2,
+    status: 500,
+    says: '{name} cannot be used: {why}.',
+    remedy: 'Set {name} to a DSN such as postgres://user:password@host:5432/database',
+  },
   CC_ERR_DUPLICATE_WORKFLOW: {
     exit: 1,
     status: 500,
@@ -307,6 +313,12 @@ export const catalogue = {
     says: 'The body of the request is {type}, and only JSON is taken.',
     remedy: 'Send JSON with the header `content-type: application/json`.',
   },
+  CC_ERR_MIGRATING: {
+    exit: 1,
+    status: 503,
+    says: 'The tables of {location} could not be changed within {waitedMs} ms: another process holds them.',
+    remedy: 'Try again in a minute; see who holds them in pg_stat_activity and pg_locks.',
+  },
   CC_ERR_MIGRATION_CHANGED: {
     exit: 3,
     status: 500,
@@ -354,6 +366,19 @@ export const catalogue = {
     status: 501,
     says: '{what} is not part of this version.',
     remedy: '{remedy}',
+  },
+  CC_ERR_NO_DATABASE: {
+    exit: 1,
+    status: 503,
+    says: 'The server has no database for {location}: {why}.',
+    remedy: 'Create it (createdb, or in psql: create database NAME), or correct the DSN.',
+  },
+  CC_ERR_NO_DSN: {
+    exit: 2,
+    status: 500,
+    says: 'CC_DB_BACKEND is postgres, and CC_DB_DSN is not set.',
+    remedy:
+      'Set CC_DB_DSN, for example CC_DB_DSN=postgres://user:password@host:5432/database, or leave CC_DB_BACKEND unset for SQLite.',
   },
   CC_ERR_NO_KEYS_FILE: {
     exit: 2,
@@ -416,6 +441,12 @@ export const catalogue = {
     says: 'The pack is wrong at {where}: {what}.',
     remedy: 'What would be right: {right}.',
   },
+  CC_ERR_POOL_BUSY: {
+    exit: 1,
+    status: 503,
+    says: 'No connection to {location} became free in time: {why}.',
+    remedy: 'Try again; if it stays so, raise CC_DB_POOL_MAX as far as the server has connections.',
+  },
   CC_ERR_PORT: {
     exit: 1,
     status: 500,
@@ -469,6 +500,49 @@ export const catalogue = {
     status: 500,
     says: 'The scripted answers cannot be used: {where}: {problem}.',
     remedy: 'Write a list of entries, each with `when` and either `output` or `error`.',
+  },
+  CC_ERR_SERVER_AWAY: {
+    exit: 1,
+    status: 503,
+    says: 'The server of {location} cannot be reached: {why}.',
+    remedy: 'Check that it runs and that host and port are right; a running service goes on by itself once it is back.',
+  },
+  CC_ERR_SERVER_FULL: {
+    exit: 1,
+    status: 503,
+    says: 'The server of {location} has no connection left: {why}.',
+    remedy: 'Lower CC_DB_POOL_MAX of the processes that share it, or raise max_connections.',
+  },
+  CC_ERR_SERVER_LOGIN: {
+    exit: 1,
+    status: 503,
+    says: 'The server does not let this user in at {location}: {why}.',
+    remedy: 'Correct user and password in the DSN, or pg_hba.conf on the server.',
+  },
+  CC_ERR_SERVER_OLD: {
+    exit: 3,
+    status: 500,
+    says: '{location} is PostgreSQL {found}, and {least} is the oldest that serves.',
+    remedy: 'Upgrade the server, or name another one.',
+  },
+  CC_ERR_SERVER_RIGHTS: {
+    exit: 3,
+    status: 500,
+    says: 'The role may not do what is needed at {location}: {why}.',
+    remedy: 'Let an owner run cognitive-core db migrate, and give the role its rights.',
+  },
+  CC_ERR_SERVER_SCHEMA: {
+    exit: 3,
+    status: 500,
+    says: 'Sessions at {location} use the schema {found}, and CC_DB_SCHEMA is {schema}.',
+    remedy: 'Run: alter role ROLE set search_path = {schema}',
+  },
+  CC_ERR_SERVER_TLS: {
+    exit: 1,
+    status: 503,
+    says: 'The connection to {location} cannot be trusted: {why}.',
+    remedy:
+      'Name the authority with sslrootcert=FILE in the DSN, or say what is accepted with sslmode=require or sslmode=disable.',
   },
   CC_ERR_SERVICE: {
     exit: 1,

@@ -1,8 +1,8 @@
 /** The public face: what another program may import. */
 import { systemClock } from './clock.ts'
-import { readConfig } from './config.ts'
+import { type Environment, readConfig } from './config.ts'
 import type { Backend } from './storage/backend.ts'
-import { openStore } from './storage/open.ts'
+import { openPlace } from './storage/stores.ts'
 
 export { openCore } from './engine/open.ts'
 export { schemas } from './storage/schema.ts'
@@ -18,6 +18,9 @@ export interface BackendOptions {
   readonly backend?: string
   readonly path?: string
   readonly dsn?: string
+  /** The same database past a transaction pooler; set: `dsn` leads to a pooler. */
+  readonly directDsn?: string
+  readonly schema?: string
   readonly poolMin?: number
   readonly poolMax?: number
 }
@@ -27,7 +30,21 @@ export interface BackendOptions {
  * `openCore`, which closes it, or closes it itself. Refuses with a `CoreError`.
  */
 export async function createBackend(options?: BackendOptions): Promise<Backend> {
-  const { dbPath } = readConfig(options ? { CC_DB_BACKEND: options.backend, CC_DB_PATH: options.path } : process.env)
-  const { backend } = await openStore({ path: dbPath, nowMs: systemClock.nowMs() })
+  const { dbPath: path, postgres } = readConfig(options ? environmentOf(options) : process.env)
+  const warn = (sentence: string) => process.emitWarning(sentence)
+  const { backend } = await openPlace({ path, postgres }, { nowMs: systemClock.nowMs(), warn })
   return backend
+}
+
+/** Options are held to what the environment is held to. */
+function environmentOf({ backend, path, dsn, directDsn, schema, poolMin, poolMax }: BackendOptions): Environment {
+  return {
+    CC_DB_BACKEND: backend,
+    CC_DB_PATH: path,
+    CC_DB_DSN: dsn,
+    CC_DB_DIRECT_DSN: directDsn,
+    CC_DB_SCHEMA: schema,
+    CC_DB_POOL_MIN: poolMin?.toString(),
+    CC_DB_POOL_MAX: poolMax?.toString(),
+  }
 }

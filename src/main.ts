@@ -9,8 +9,8 @@ process.exitCode = await runProgram(process.argv.slice(2), {
   stores: {
     openCore: async (config) => (await import('./engine/open.ts')).openCore(config),
     openReader: async (config) => (await import('./engine/open-reader.ts')).openReader(config),
-    initStore: async (path) => (await import('./storage/open.ts')).initStore(path),
-    migrateStore: async (path) => (await import('./storage/open.ts')).migrateStore(path),
+    initStore: async (place) => (await import('./storage/stores.ts')).initStore(place),
+    migrateStore: async (place) => (await import('./storage/stores.ts')).migrateStore(place),
     backupStore: async (...about) => (await import('./storage/backup.ts')).backupStore(...about),
     restoreStore: async (...about) => (await import('./storage/restore.ts')).restoreStore(...about),
   },

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { test } from 'node:test'
 import { readConfig } from '../src/config.ts'
@@ -9,6 +9,7 @@ import { isCoreError } from '../src/errors.ts'
 test('an empty environment gives the defaults, and so do empty variables', () => {
   const defaults = {
     backend: 'sqlite',
+    postgres: undefined,
     dbPath: 'data/coordinator.db',
     isDbPathSet: false,
     model: undefined,
@@ -68,10 +69,40 @@ test('the service and the address of another one are settings like others', () =
   assert.throws(() => readConfig({ CC_WORKER_CONCURRENCY: '0' }), { code: 'CC_ERR_SETTING' })
 })
 
+const onPostgres = { CC_DB_BACKEND: 'postgres', CC_DB_DSN: 'postgres://core@db.example/cases' }
+
+test('PostgreSQL is two settings away, and has defaults of its own', () => {
+  const { backend, postgres, workerConcurrency } = readConfig(onPostgres)
+  assert.equal(backend, 'postgres')
+  const { CC_DB_DSN: dsn } = onPostgres
+  assert.deepEqual(postgres, { dsn, directDsn: undefined, schema: 'public', poolMin: 2, poolMax: 10 })
+  assert.equal(workerConcurrency, availableParallelism())
+  const env = {
+    ...onPostgres,
+    CC_DB_BACKEND: 'postgresql',
+    CC_DB_SCHEMA: 'cases',
+    CC_DB_DIRECT_DSN: 'postgres://direct',
+  }
+  const pool = { CC_DB_POOL_MIN: '0', CC_DB_POOL_MAX: '3', CC_WORKER_CONCURRENCY: '64' }
+  const config = readConfig({ ...env, ...pool })
+  const expected = { dsn, directDsn: 'postgres://direct', schema: 'cases', poolMin: 0, poolMax: 3 }
+  assert.deepEqual([config.backend, config.postgres, config.workerConcurrency], ['postgres', expected, 64])
+})
+
+test('a DSN beside SQLite is legal: it is where the store may move one day', () => {
+  const { backend, postgres, workerConcurrency } = readConfig({ CC_DB_DSN: onPostgres.CC_DB_DSN })
+  assert.deepEqual([backend, postgres, workerConcurrency], ['sqlite', undefined, 4])
+})
+
 const refused = [
   [{ CC_DB_BACKEND: 'mysql' }, 'CC_ERR_BACKEND', /'mysql'/],
-  [{ CC_DB_BACKEND: 'postgres' }, 'CC_ERR_NOT_YET', /PostgreSQL/],
-  [{ CC_DB_BACKEND: 'postgresql' }, 'CC_ERR_NOT_YET', /PostgreSQL/],
+  [{ CC_DB_BACKEND: 'postgres' }, 'CC_ERR_NO_DSN', /CC_DB_DSN is not set/],
+  [{ CC_DB_BACKEND: 'postgresql' }, 'CC_ERR_NO_DSN', /CC_DB_DSN is not set/],
+  [{ ...onPostgres, CC_DB_SCHEMA: 'Cases' }, 'CC_ERR_SETTING', /CC_DB_SCHEMA is 'Cases'/],
+  [{ ...onPostgres, CC_DB_SCHEMA: 'a; drop table work' }, 'CC_ERR_SETTING', /CC_DB_SCHEMA/],
+  [{ ...onPostgres, CC_DB_POOL_MAX: '1' }, 'CC_ERR_SETTING', /CC_DB_POOL_MAX is '1'/],
+  [{ ...onPostgres, CC_DB_POOL_MIN: '5', CC_DB_POOL_MAX: '4' }, 'CC_ERR_SETTING', /CC_DB_POOL_MIN is '5'/],
+  [{ ...onPostgres, CC_WORKER_CONCURRENCY: '1001' }, 'CC_ERR_SETTING', /CC_WORKER_CONCURRENCY/],
   [{ CC_URL: 'cases.example' }, 'CC_ERR_SETTING', /CC_URL is 'cases.example'/],
   [{ CC_URL: 'ftp://cases.example' }, 'CC_ERR_SETTING', /ftp/],
   [{ CC_URL: 'https://ann:secret@cases.example' }, 'CC_ERR_SETTING', /CC_URL/],

@@ -23,6 +23,7 @@ export function addBackup(program: Command, act: Act): void {
 
 async function writeBackup(context: Context, name: string): Promise<void> {
   context.refuseService('backup')
+  context.refusePostgres('backup')
   const { terminal, config, stores } = context
   const report = await copying(context, 'backup', (options) => stores.backupStore(config.dbPath, name, options))
   const { file, bytes, elapsedMs } = report
@@ -39,6 +40,7 @@ async function restoreBackup(
   { replace = false }: { replace?: boolean },
 ): Promise<void> {
   context.refuseService('restore')
+  context.refusePostgres('restore')
   const { terminal, config, stores } = context
   const report = await copying(context, 'restore', (options) =>
     stores.restoreStore(name, config.dbPath, { ...options, replace }),

@@ -1,12 +1,13 @@
 import { existsSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Config } from '../config.ts'
+import type { Config, PostgresSettings } from '../config.ts'
 import type { ApiKey } from '../domain/role.ts'
 import type { CaseReader, CaseVerbs, Core, CoreConfig } from '../engine/core.ts'
 import { CoreError, isCoreError } from '../errors.ts'
 import type { Log, LogLevel } from '../log.ts'
 import type { backupStore } from '../storage/backup.ts'
 import type { restoreStore } from '../storage/restore.ts'
+import type { initStore, migrateStore, StorePlace } from '../storage/stores.ts'
 import type { Interruption } from './interruption.ts'
 import { commandLine, commandWords } from './invocation.ts'
 import type { Terminal } from './terminal.ts'
@@ -14,9 +15,9 @@ import type { Terminal } from './terminal.ts'
 /** How commands reach a store. Handed to them, and loaded only when one is opened: most commands are quick to answer. */
 export interface Stores {
   openCore(config: CoreConfig): Promise<Core>
-  openReader(config: { readonly path: string }): Promise<CaseReader>
-  initStore(path: string): Promise<{ readonly created: boolean; readonly location: string }>
-  migrateStore(path: string): Promise<{ readonly applied: readonly number[]; readonly location: string }>
+  openReader(place: StorePlace): Promise<CaseReader>
+  readonly initStore: typeof initStore
+  readonly migrateStore: typeof migrateStore
   readonly backupStore: typeof backupStore
   readonly restoreStore: typeof restoreStore
 }
@@ -85,6 +86,19 @@ export class Context {
     this.interruption = interruption
   }
 
+  /** Where the store is. */
+  get place(): { readonly path: string; readonly postgres: PostgresSettings | undefined } {
+    const { dbPath: path, postgres } = this.config
+    return { path, postgres }
+  }
+
+  /** What copies a file has nothing to copy in a database, which has tools of its own for that. */
+  refusePostgres(command: string): void {
+    if (!this.config.postgres) return
+    const problem = `${command} is for SQLite files; for PostgreSQL use pg_dump and pg_restore, or the backups of your provider.`
+    throw new CoreError('CC_ERR_USAGE', { problem, help: `${command} --help` })
+  }
+
   /** The same with other settings: the demo has a store and a model of its own. */
   with(settings: Partial<Config>): Context {
     return new Context({ ...this, config: { ...this.config, ...settings } })
@@ -97,8 +111,8 @@ export class Context {
 
   /** For a command that has to say something before it says whether the store is a simulation. It closes the reader. */
   async openReader(): Promise<CaseReader> {
-    const { url, dbPath } = this.config
-    return url === undefined ? await this.stores.openReader({ path: dbPath }) : await this.connect(url)
+    const { url } = this.config
+    return url === undefined ? await this.stores.openReader(this.place) : await this.connect(url)
   }
 
   /** Opens the store for writing, for the body alone. An interruption ends the body where it waits; then all is put in order. */
@@ -126,8 +140,9 @@ export class Context {
 
   /** The same for a store that must be there already: a word about a case must not make an empty store. */
   async changing<T>(settings: CoreConfig, body: (verbs: CaseVerbs, isServed: boolean) => Promise<T>): Promise<T> {
-    const { dbPath, url } = this.config
-    if (url === undefined && !existsSync(dbPath)) throw new CoreError('CC_ERR_NO_STORE', { location: dbPath })
+    const { dbPath, url, postgres } = this.config
+    if (url === undefined && !postgres && !existsSync(dbPath))
+      throw new CoreError('CC_ERR_NO_STORE', { location: dbPath })
     return await this.acting(settings, body)
   }
 
@@ -185,7 +200,7 @@ export class Context {
   /** An address may have passed to another program since its holder wrote it down. */
   private async connectHolder(url: string): Promise<CaseVerbs> {
     const verbs = await this.connect(url)
-    const reader = await this.stores.openReader({ path: this.config.dbPath })
+    const reader = await this.stores.openReader(this.place)
     await reader.close()
     if (verbs.databaseId === reader.databaseId) return verbs
     await verbs.close()
@@ -193,7 +208,7 @@ export class Context {
   }
 
   private async openCore(settings: CoreConfig): Promise<Core> {
-    return await this.stores.openCore({ path: this.config.dbPath, ...(await this.log()), ...settings })
+    return await this.stores.openCore({ ...this.place, ...(await this.log()), ...settings })
   }
 
   private async openOrReach(

@@ -37,18 +37,18 @@ async function initDb(context: Context, { appRole }: { readonly appRole?: string
   if (appRole !== undefined) {
     throw new CoreError('CC_ERR_NOT_YET', { what: '--app-role', remedy: 'Leave it out: a SQLite file knows no roles.' })
   }
-  const { terminal, config, stores } = context
+  const { terminal, stores } = context
   context.refuseService('db init')
-  const { created, location } = await stores.initStore(config.dbPath)
+  const { created, location } = await stores.initStore(context.place)
   await markStore(context)
   terminal.document({ created, location })
   terminal.out.line(created ? `Made the store ${location}.` : `The store ${location} is there already.`)
 }
 
 async function migrateDb(context: Context): Promise<void> {
-  const { terminal, config, stores } = context
+  const { terminal, stores } = context
   context.refuseService('db migrate')
-  const { applied, location } = await stores.migrateStore(config.dbPath)
+  const { applied, location } = await stores.migrateStore(context.place)
   await markStore(context)
   terminal.document({ applied, location })
   const { out } = terminal

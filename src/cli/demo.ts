@@ -22,7 +22,10 @@ async function runDemo(context: Context, { keep }: { readonly keep?: boolean }):
   const { readDemoPacks, scriptedModelOf } = await import('./demo-packs.ts')
   const packs = await readDemoPacks()
   const model = scriptedModelOf(packs)
-  const here = context.with({ model, ...(context.config.isDbPathSet ? {} : { dbPath: demoDbPath }) })
+  const here = context.with({
+    model,
+    ...(context.config.isDbPathSet || context.config.postgres ? {} : { dbPath: demoDbPath }),
+  })
   const settings = { ...here.runningSettings, packs: packs.map(({ pack }) => pack.dir!) }
   if (!keep) return await here.writing(settings, (core) => playDemo(here, core, packs))
   return await here.interruption.hold(async () => {

@@ -1,20 +1,17 @@
-import { defaultDbPath } from '../config.ts'
+import { type Config, defaultDbPath } from '../config.ts'
 
 /** What a person types to get here: the npm script in a checkout, the command's name where it is installed. */
 export const invocation = import.meta.filename.endsWith('.ts') ? 'npm run --silent cli --' : 'cognitive-core'
 
 /** Where a command finds its cases. */
-export interface Whereabouts {
-  readonly dbPath: string
-  readonly url: string | undefined
-}
+type Whereabouts = Pick<Config, 'dbPath' | 'postgres' | 'url'>
 
 /**
  * The words of a command, ready to be pasted into a shell: it says which service it means, else which store unless that is
- * the usual one. The key of a service is shown nowhere.
+ * the usual one. A database is named by the environment alone: neither a DSN nor the key of a service is shown anywhere.
  */
-export function commandWords(words: readonly string[], { dbPath, url }: Whereabouts): string[] {
-  const store = dbPath === defaultDbPath ? [] : [`CC_DB_PATH=${shellWord(dbPath)}`]
+export function commandWords(words: readonly string[], { dbPath, postgres, url }: Whereabouts): string[] {
+  const store = postgres || dbPath === defaultDbPath ? [] : [`CC_DB_PATH=${shellWord(dbPath)}`]
   const where = url === undefined ? store : [`CC_URL=${shellWord(url)}`]
   return [...where, invocation, ...words.map(shellWord)]
 }

@@ -87,8 +87,10 @@ export async function aboutService(context: Context, service: Service, core: Cor
     packs: workflows.map(({ definitionHash, ...names }) => ({ ...names, definition_hash: definitionHash })),
     model: config.model ?? null,
     limits: {
-      workers: `${config.workerConcurrency} of at most ${maxSqliteWorkers} cases in flight`,
-      replicas: 'one process on this file',
+      workers: config.postgres
+        ? `${config.workerConcurrency} cases in flight`
+        : `${config.workerConcurrency} of at most ${maxSqliteWorkers} cases in flight`,
+      replicas: config.postgres ? 'any number of processes on this database' : 'one process on this file',
       body: 'bodies up to 1 MiB',
     },
     keys: keys ? keys.length : null,

@@ -27,7 +27,8 @@ import {
 } from './deciding.ts'
 import { type Engine, leaveIfLost } from './execution.ts'
 import { cancelCase, eraseContent, requireInstance, retryCase } from './intervening.ts'
-import { refuseUnrunnable } from './runnable.ts'
+import { Heart } from './heart.ts'
+import { refuseModel, refuseUnrunnable } from './runnable.ts'
 import { HeadMoved, writeSurely } from './store-writes.ts'
 import { findSubmission, insertCase, takeCase, takeObject } from './submitting.ts'
 import { Sweeper } from './sweeper.ts'
@@ -45,6 +46,7 @@ export class Coordinator extends StoreReader implements Core {
   private readonly engine: Engine
   private readonly packs: readonly Pack[]
   private readonly listeners: Set<(progress: Progress) => void>
+  private readonly heart: Heart | undefined
   private readonly worker: Worker
   private readonly sweeper: Sweeper
   private draining: Promise<void> | undefined
@@ -64,7 +66,11 @@ export class Coordinator extends StoreReader implements Core {
     this.engine = engine
     this.packs = parts.packs
     this.listeners = parts.listeners
-    this.worker = new Worker(engine, { concurrency, name: `process ${process.pid} ${randomHex(4)}` })
+    const name = `process ${process.pid} ${randomHex(4)}`
+    const { fleet } = engine.backend
+    const member = { workerId: name, concurrency }
+    this.heart = fleet && new Heart(engine, fleet, { member, except: () => [...this.worker.unrunnable] })
+    this.worker = new Worker(engine, { concurrency, name, heart: this.heart })
     this.sweeper = new Sweeper(engine)
     const { signal } = engine.leaving
     signal.addEventListener('abort', () => {
@@ -94,7 +100,7 @@ export class Coordinator extends StoreReader implements Core {
     })
     this.isSimulated ??= (await this.store.read(readMeta)).simulated
     if (!submitted.seen) {
-      this.engine.wake.emit('work')
+      this.engine.wake.emit({ is: 'work' })
       this.announce(submitted.instanceId, 'case.submitted')
     }
     return submitted
@@ -158,7 +164,7 @@ export class Coordinator extends StoreReader implements Core {
       await refuseSubmitter(tx, task, asked.actor)
       return await recordDecision(tx, { task, instance, definition, asked, decision, nowMs })
     })
-    if (decided.openedTaskId !== undefined) this.engine.wake.emit('timer', nowMs)
+    if (decided.openedTaskId !== undefined) this.engine.wake.emit({ is: 'timer', dueMs: nowMs })
     if (!decided.repeated) this.announce(decided.instanceId, 'task.decided', ...endingsOf(decided.decision))
     return decided
   }
@@ -189,7 +195,7 @@ export class Coordinator extends StoreReader implements Core {
       const isThere = isAgain && written && (await readAuditHash(tx, instanceId, written.seq)) === written.hash
       if (!isThere) written = await retryCase(tx, { instanceId, actor, nowMs })
     })
-    this.engine.wake.emit('work')
+    this.engine.wake.emit({ is: 'work' })
     this.announce(instanceId, 'case.retried')
     return await this.getCase(instanceId)
   }
@@ -248,19 +254,25 @@ export class Coordinator extends StoreReader implements Core {
   }
 
   start(): void {
+    this.heart?.start()
     this.worker.start()
     this.sweeper.start()
   }
 
   drain({ patienceMs = defaultPatienceMs } = {}): Promise<void> {
     this.engine.leaving.abort()
-    return (this.draining ??= Promise.all([this.worker.stop(patienceMs), this.sweeper.stop()]).then(() => undefined))
+    return (this.draining ??= this.leave(patienceMs))
   }
 
   override async close(): Promise<void> {
     await this.drain()
     this.closing.abort(new CoreError('CC_ERR_CLOSED'))
     await super.close()
+  }
+
+  private async leave(patienceMs: number): Promise<void> {
+    await Promise.all([this.worker.stop(patienceMs), this.sweeper.stop()])
+    await this.heart?.stop()
   }
 
   /** Read before the write, since a write waits for nothing but its own statements. */
@@ -291,14 +303,9 @@ export class Coordinator extends StoreReader implements Core {
 
   private announce(instanceId: string, ...events: readonly AuditEventType[]): void {
     for (const event of events) this.engine.report({ instanceId, step: undefined, event, detail: undefined })
-    this.engine.wake.emit('instance', instanceId)
-    this.engine.wake.emitRest(instanceId)
+    this.engine.wake.emit({ is: 'instance', instanceId })
+    this.engine.wake.emit({ is: 'rest', instanceId })
   }
-}
-
-/** The refusal of a model that would mix written answers and real ones in one store. */
-export function refuseModel(location: string, isSimulation: boolean, model: string): CoreError {
-  return new CoreError(isSimulation ? 'CC_ERR_SIMULATED_STORE' : 'CC_ERR_REAL_STORE', { location, model })
 }
 
 function checkReason(reason: string, what: string): void {

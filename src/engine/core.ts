@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts'
-import type { ModelSettings } from '../config.ts'
+import type { ModelSettings, PostgresSettings } from '../config.ts'
 import type { Model } from '../cognition/model.ts'
 import type { PackObjects } from '../cognition/pack.ts'
 import type { Primitive } from '../cognition/primitive.ts'
@@ -134,7 +134,9 @@ export interface TaskFilter {
 export interface CoreConfig {
   /** The SQLite file; made when it is not there. */
   readonly path?: string
-  /** A store that was opened before, in place of `path`. The core closes it. */
+  /** The PostgreSQL database, in place of `path`. */
+  readonly postgres?: PostgresSettings | undefined
+  /** A store that was opened before, in place of both. The core closes it. */
   readonly backend?: Backend
   /** Folders of packs, or packs as objects. */
   readonly packs?: readonly (string | PackObjects)[]
@@ -148,7 +150,7 @@ export interface CoreConfig {
   /** Types of step beside the built-in ones, which they may not replace. */
   readonly primitives?: readonly Primitive[]
   /**
-   * Instances in flight at a time; 4 unless said, and 0 for a process that leaves running cases to others. A program that embeds the engine may set more than a service on
+   * Instances in flight at a time; 4 on SQLite unless said, as many as there are CPUs on PostgreSQL, and 0 for a process that leaves running cases to others. A program that embeds the engine may set more than a service on
    * SQLite takes: what its steps cost is its own affair.
    */
   readonly workerConcurrency?: number

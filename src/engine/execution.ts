@@ -20,7 +20,7 @@ import type { Progress } from './core.ts'
 import { fallbackIn, type Mishap } from './governing.ts'
 import { type Loaded, loadInstance } from './loading.ts'
 import { type Recorder, recorderOf, type StepRecord } from './recording.ts'
-import { type Abilities, refuseUnrunnable } from './runnable.ts'
+import { type Abilities, refuseModel, refuseUnrunnable } from './runnable.ts'
 import type { Wake } from './wake.ts'
 
 /** What the engine hands to every execution; one per process. */
@@ -62,7 +62,13 @@ export async function execute(engine: Engine, work: Claimed): Promise<void> {
   const definition = await engine.definition(work.definitionHash)
   await refuseUnrunnable(engine, definition)
   const loaded = await loadInstance(engine.backend, work, definition)
+  refuseOtherMode(engine, loaded.instance.simulated)
   await new Execution(engine, work, loaded).run()
+}
+
+/** Another process may have settled what the store is after this one was opened with its model. */
+function refuseOtherMode({ backend, model }: Engine, isSimulated: boolean): void {
+  if (model && model.simulated !== isSimulated) throw refuseModel(backend.location, isSimulated, model.name)
 }
 
 type Unrouted = Omit<StepRecord, 'route'>
@@ -277,13 +283,13 @@ class Execution {
         detail: commit.checkpoint?.errorCode,
       })
     }
-    engine.wake.emit('instance', instanceId)
+    engine.wake.emit({ is: 'instance', instanceId })
     const { next } = commit
     if (next.to === 'stay') return true
-    if (next.to === 'sleep') engine.wake.emit('timer', next.dueMs)
+    if (next.to === 'sleep') engine.wake.emit({ is: 'timer', dueMs: next.dueMs })
     if (next.to === 'end') {
-      engine.wake.emitRest(instanceId)
-      for (const task of next.tasks) engine.wake.emit('timer', task.dueMs)
+      engine.wake.emit({ is: 'rest', instanceId })
+      for (const task of next.tasks) engine.wake.emit({ is: 'timer', dueMs: task.dueMs })
     }
     if (next.to !== 'step') return false
     this.position = { step: next.step, run: next.run, attempt: 0, stepNo: this.position.stepNo + 1 }

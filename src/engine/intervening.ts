@@ -47,8 +47,9 @@ export async function cancelCase(
   const requested: Happening = { type: 'cancel.requested', atMs: nowMs, actor, payload }
   const canceled: Happening = { type: 'case.canceled', atMs: nowMs, actor }
   if (!work) {
-    await recordOnInstance(tx, instance, [requested, canceled], { status: 'canceled', atMs: nowMs, endedAtMs: nowMs })
+    // Tasks before their instance, as every act does it: two of them never wait for each other in a circle.
     await withdrawTasks(tx, instanceId)
+    await recordOnInstance(tx, instance, [requested, canceled], { status: 'canceled', atMs: nowMs, endedAtMs: nowMs })
   } else if (work.state === 'claimed') {
     const events = linkEvents(instance, headOfWork(work), [requested])
     if (!(await requestCancel(tx, work, nextHead(events.at(-1)!)))) throw new HeadMoved()

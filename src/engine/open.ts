@@ -7,17 +7,18 @@ import { openModel } from '../cognition/models.ts'
 import type { Primitive } from '../cognition/primitive.ts'
 import { builtIn } from '../cognition/primitives/index.ts'
 import type { Definition } from '../domain/workflow.ts'
-import { defaultDbPath, maxSqliteWorkers } from '../config.ts'
+import { defaultWorkers } from '../config.ts'
 import { CoreError } from '../errors.ts'
 import { type Log, silentLog } from '../log.ts'
 import type { Backend } from '../storage/backend.ts'
 import { readDefinition } from '../storage/definitions.ts'
 import { readMeta } from '../storage/meta.ts'
-import { openStore } from '../storage/open.ts'
+import { openPlace } from '../storage/stores.ts'
 import { CommitLane } from './commit-lane.ts'
-import { Coordinator, refuseModel } from './coordinator.ts'
+import { Coordinator } from './coordinator.ts'
 import type { Core, CoreConfig, Progress } from './core.ts'
 import type { Engine } from './execution.ts'
+import { refuseModel } from './runnable.ts'
 import { Wake } from './wake.ts'
 
 /** Steps one instance may record: far beyond any workflow, and short of filling a disk. */
@@ -29,13 +30,14 @@ const maxSteps = 10_000
  */
 export async function openCore(config: CoreConfig = {}): Promise<Core> {
   const clock = config.clock ?? systemClock
-  const concurrency = checkConcurrency(config.workerConcurrency ?? maxSqliteWorkers)
   const primitives = joinPrimitives(config.primitives ?? [])
   const packs = await loadPacks(config.packs ?? [], [...primitives.keys()])
   const model = typeof config.model === 'string' ? await openModel(config.model, config.models) : config.model
   for (const alias of model ? aliasesIn(packs) : []) await model?.prepare?.(alias)
-  const backend = config.backend ?? (await openPath(config, clock))
+  if (config.workerConcurrency !== undefined) checkConcurrency(config.workerConcurrency)
+  const backend = config.backend ?? (await openIt(config, clock))
   try {
+    const concurrency = config.workerConcurrency ?? defaultWorkers(backend.dialect.name)
     const meta = await backend.read(readMeta)
     const { simulated } = meta
     if (model && simulated !== undefined && model.simulated !== simulated) {
@@ -56,13 +58,14 @@ function aliasesIn(packs: readonly Pack[]): ReadonlySet<string> {
   return new Set(steps.flatMap(({ model }) => model ?? []))
 }
 
-async function openPath({ path = defaultDbPath, url }: CoreConfig, clock: Clock): Promise<Backend> {
-  const { backend } = await openStore({ path, url, nowMs: clock.nowMs() })
+async function openIt({ path, postgres, url, log }: CoreConfig, clock: Clock): Promise<Backend> {
+  const warn = (sentence: string) => log?.warn({}, sentence)
+  const { backend } = await openPlace({ path, postgres }, { url, warn, nowMs: clock.nowMs() })
   return backend
 }
 
-function checkConcurrency(count: number): number {
-  if (Number.isSafeInteger(count) && count >= 0) return count
+function checkConcurrency(count: number): void {
+  if (Number.isSafeInteger(count) && count >= 0) return
   throw new CoreError('CC_ERR_SETTING', {
     name: 'workerConcurrency',
     value: String(count),

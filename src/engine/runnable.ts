@@ -1,7 +1,7 @@
 import type { Model } from '../cognition/model.ts'
 import type { Primitive } from '../cognition/primitive.ts'
 import type { Definition } from '../domain/workflow.ts'
-import { CoreError, isCoreError } from '../errors.ts'
+import { CoreError, type ErrorCode, isCoreError } from '../errors.ts'
 
 /** What a process brings to the steps it runs. */
 export interface Abilities {
@@ -20,14 +20,21 @@ export async function refuseUnrunnable({ primitives, model }: Abilities, { steps
   }
 }
 
-const unrunnable = [
+/** The refusal of a model that would mix written answers and real ones in one store. */
+export function refuseModel(location: string, isSimulation: boolean, model: string): CoreError {
+  return new CoreError(isSimulation ? 'CC_ERR_SIMULATED_STORE' : 'CC_ERR_REAL_STORE', { location, model })
+}
+
+const unrunnable: ReadonlySet<string> = new Set<ErrorCode>([
   'CC_ERR_NO_PRIMITIVE',
   'CC_ERR_NO_MODEL',
   'CC_ERR_UNKNOWN_MODEL',
   'CC_ERR_MODEL_KEY',
   'CC_ERR_MODEL_PACKAGE',
-] as const
+  'CC_ERR_SIMULATED_STORE',
+  'CC_ERR_REAL_STORE',
+])
 
 export function isUnrunnable(error: unknown): error is CoreError {
-  return unrunnable.some((code) => isCoreError(error, code))
+  return isCoreError(error) && unrunnable.has(error.code)
 }

@@ -13,6 +13,7 @@ import { insertPayload } from '../storage/payloads.ts'
 import { insertSubmissionKey, readSubmissionKey } from '../storage/submission-keys.ts'
 import { insertWork } from '../storage/work.ts'
 import type { SubmitRequest, Submitted } from './core.ts'
+import { HeadMoved } from './store-writes.ts'
 
 const maxKeyCharacters = 200
 
@@ -134,5 +135,5 @@ export async function insertCase(
     auditSeq: head.seq,
     auditHead: head.hash,
   })
-  if (key !== undefined) await insertSubmissionKey(tx, { actor, key, digest, instanceId })
+  if (key !== undefined && !(await insertSubmissionKey(tx, { actor, key, digest, instanceId }))) throw new HeadMoved()
 }

@@ -7,8 +7,9 @@ import { writeSurely } from './store-writes.ts'
 /** At most this many rows move in one transaction. */
 const batch = 500
 
-/** A bound on how long the sweeper trusts its own clock and wake-ups. */
+/** A bound on how long the sweeper trusts its own clock and wake-ups; what beats in a shared store tells it in time. */
 const maxSleepMs = 60_000
+const maxSharedSleepMs = 3_600_000
 
 /** The pause after a sweep that failed. */
 const troubleMs = 1000
@@ -58,11 +59,11 @@ export class Sweeper {
       const nowMs = clock.nowMs()
       if (nextMs > nowMs || this.engine.leaving.signal.aborted) return nextMs
       const woken = await backend.transaction((tx) => wakeDue(tx, nowMs, batch))
-      if (woken > 0) wake.emit('work')
+      if (woken > 0) wake.emit({ is: 'work' })
       const overdue = await backend.read((reader) => readOverdueTasks(reader, nowMs, batch))
       for (const { taskId, instanceId } of overdue) {
         await writeSurely(backend, (tx) => escalateOverdue(tx, taskId, nowMs))
-        wake.emit('instance', instanceId)
+        wake.emit({ is: 'instance', instanceId })
       }
     }
   }
@@ -76,8 +77,8 @@ export class Sweeper {
   }
 
   private async sleepUntil(dueMs: number): Promise<void> {
-    const { clock } = this.engine
-    const restMs = Math.min(dueMs - clock.nowMs(), maxSleepMs)
+    const { backend, clock } = this.engine
+    const restMs = Math.min(dueMs - clock.nowMs(), backend.fleet ? maxSharedSleepMs : maxSleepMs)
     if (restMs <= 0) return
     const waking = new AbortController()
     const wake = () => waking.abort()

@@ -1,3 +1,5 @@
+import type { Hint } from '../storage/fleet.ts'
+
 /** What a listener may be told. Always a hint, never the truth: whoever is woken reads the store. */
 export interface WakeEvents {
   /** Something became ready to be claimed. */
@@ -8,19 +10,16 @@ export interface WakeEvents {
   instance: (instanceId: string) => void
 }
 
-/** Wake-ups inside one process. Between processes polling is the safety net. */
+/** Wake-ups inside one process. What it committed itself is told to the others too, by whoever taps it. */
 export class Wake {
   private readonly listeners = new Map<keyof WakeEvents, Set<WakeEvents[keyof WakeEvents]>>()
   /** Those who wait for one instance stand under its id, so that thousands of them cost a commit nothing. */
   private readonly waiters = new Map<string, Set<() => void>>()
+  private readonly taps = new Set<(hint: Hint) => void>()
 
   /** Returns a function that ends the subscription. */
   on<K extends keyof WakeEvents>(event: K, listener: WakeEvents[K]): () => void {
     return subscribe(this.listeners, event, listener)
-  }
-
-  emit<K extends keyof WakeEvents>(event: K, ...args: Parameters<WakeEvents[K]>): void {
-    for (const listener of this.listeners.get(event) ?? []) (listener as (...args: unknown[]) => void)(...args)
   }
 
   /** Calls the listener when this instance has ended, is held, or was changed by a person. */
@@ -28,8 +27,39 @@ export class Wake {
     return subscribe(this.waiters, instanceId, listener)
   }
 
-  emitRest(instanceId: string): void {
-    for (const listener of this.waiters.get(instanceId) ?? []) listener()
+  /** Calls the listener with everything that happens in this process, and nothing that was passed on to it. */
+  tap(listener: (hint: Hint) => void): () => void {
+    this.taps.add(listener)
+    return () => void this.taps.delete(listener)
+  }
+
+  /** Tells everybody in this process, and whoever taps it. */
+  emit(hint: Hint): void {
+    this.pass(hint)
+    for (const tell of this.taps) tell(hint)
+  }
+
+  /** Tells everybody in this process what another one said. */
+  pass(hint: Hint): void {
+    switch (hint.is) {
+      case 'work':
+        return this.call('work')
+      case 'timer':
+        return this.call('timer', hint.dueMs)
+      case 'instance':
+        return this.call('instance', hint.instanceId)
+      case 'rest':
+        for (const listener of this.waiters.get(hint.instanceId) ?? []) listener()
+    }
+  }
+
+  /** Up to so many instances for which somebody waits. */
+  waitedFor(limit: number): string[] {
+    return [...this.waiters.keys()].slice(0, limit)
+  }
+
+  private call<K extends keyof WakeEvents>(event: K, ...args: Parameters<WakeEvents[K]>): void {
+    for (const listener of this.listeners.get(event) ?? []) (listener as (...args: unknown[]) => void)(...args)
   }
 }
 

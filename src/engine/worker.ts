@@ -7,6 +7,7 @@ import type { ClaimRequest, Refill } from '../storage/hot-path.ts'
 import { releaseClaim, releaseClaimsOf } from '../storage/work.ts'
 import type { Refiller } from './commit-lane.ts'
 import { abandonRunning, type Engine, execute, leaveIfLost } from './execution.ts'
+import type { Heart } from './heart.ts'
 import { isUnrunnable } from './runnable.ts'
 
 export interface WorkerOptions {
@@ -14,6 +15,8 @@ export interface WorkerOptions {
   readonly concurrency: number
   /** Who claims, as the work rows show it. */
   readonly name: string
+  /** What looks for work in this one's place, and vouches for its claims, where processes share a store. */
+  readonly heart: Pick<Heart, 'started' | 'isTrusted'> | undefined
 }
 
 /** How long an idle worker waits for a wake-up before it looks for itself. */
@@ -28,7 +31,7 @@ export class Worker implements Refiller {
   private readonly options: WorkerOptions
   private readonly inFlight = new Map<string, Promise<void>>()
   /** Definitions that need a primitive or a model this process does not have. */
-  private readonly unrunnable = new Set<string>()
+  readonly unrunnable = new Set<string>()
   private loop: Promise<void> | undefined
   /** Called when something may have become ready, or a slot free. */
   private nudge: () => void = nothing
@@ -38,6 +41,10 @@ export class Worker implements Refiller {
   /** Claims that could not be given back when they should have been, by their tokens. */
   private readonly owed = new Map<string, Work>()
   private claims = 0
+  /** How often something was announced that may be in line: an answer that was asked for before says nothing of it. */
+  private announced = 0
+  /** Nothing more was in line when it was last looked, and nothing was announced since. */
+  private isDry = false
 
   constructor(engine: Engine, options: WorkerOptions) {
     this.engine = engine
@@ -59,23 +66,32 @@ export class Worker implements Refiller {
   }
 
   refill(): Refill | undefined {
-    if (this.isLeaving) return undefined
-    return { claim: this.nextClaim(), take: (claimed) => this.launch(claimed) }
+    if (this.isLeaving || !this.isTrusted) return undefined
+    const { announced } = this
+    return {
+      claim: this.nextClaim(),
+      take: (claimed) => {
+        if (claimed.length === 0) this.isDry = announced === this.announced
+        this.launch(claimed)
+      },
+    }
   }
 
   loseClaim(claimedBy: string): void {
     this.lost.add(claimedBy)
-    this.wakeUp()
+    this.lookAgain()
   }
 
   private async run(): Promise<void> {
-    const unsubscribe = this.engine.wake.on('work', () => this.wakeUp())
+    const unsubscribe = this.engine.wake.on('work', () => this.lookAgain())
+    await this.options.heart?.started
     while (!this.isLeaving) {
       this.nudged = false
       const free = this.options.concurrency - this.inFlight.size
-      const claimed = free > 0 ? await this.claim(free) : []
+      const isLooking = free > 0 && this.isTrusted && !this.isDry
+      const claimed = isLooking ? await this.claim(free) : []
       this.launch(claimed)
-      if (claimed.length < free || free <= 0) await this.idle()
+      if (!isLooking || claimed.length < free) await this.idle()
     }
     unsubscribe()
   }
@@ -83,16 +99,20 @@ export class Worker implements Refiller {
   private async claim(limit: number): Promise<Claimed[]> {
     const { backend, clock, log } = this.engine
     const claim = this.nextClaim()
+    const { announced } = this
     try {
       if (this.lost.size > 0 || this.owed.size > 0) await this.giveBack()
-      if (!(await backend.hotPath.anyReady([...this.unrunnable]))) return []
-      return await backend.hotPath.claim({ ...claim, limit })
+      const { hotPath } = backend
+      if (!hotPath.isEmptyClaimFree && !(await hotPath.anyReady([...this.unrunnable]))) return []
+      const claimed = await hotPath.claim({ ...claim, limit })
+      this.isDry = claimed.length < limit && announced === this.announced
+      return claimed
     } catch (error) {
       if (error instanceof CommitUnknownError) this.lost.add(claim.claimedBy)
       log.error({ error: String(error) }, 'nothing could be claimed')
       leaveIfLost(this.engine, error)
       await clock.sleep(troubleMs, this.engine.leaving.signal)
-      this.wakeUp()
+      this.lookAgain()
       return []
     }
   }
@@ -130,6 +150,7 @@ export class Worker implements Refiller {
   private async recover(work: Work, error: unknown): Promise<void> {
     const { backend, clock, log } = this.engine
     const instance = work.instanceId
+    this.isDry = false
     if (isUnrunnable(error)) {
       log.warn({ instance, definition: work.definitionHash, code: error.code }, 'cases of this definition wait')
       this.unrunnable.add(work.definitionHash)
@@ -139,7 +160,7 @@ export class Worker implements Refiller {
       // Stored state that is not what it must be is left as it is, claimed, for a person and for `audit verify`.
       if (error instanceof AssertionError || isCoreError(error, 'CC_ERR_DEFINITION_LOST')) {
         this.engine.stuck.add(instance)
-        this.engine.wake.emitRest(instance)
+        this.engine.wake.emit({ is: 'rest', instanceId: instance })
         return
       }
       await clock.sleep(troubleMs, this.engine.leaving.signal)
@@ -157,14 +178,26 @@ export class Worker implements Refiller {
     if (this.nudged) return
     const { promise, resolve } = Promise.withResolvers<void>()
     this.nudge = resolve
-    const cancel = this.engine.clock.after(pollMs * (0.5 + this.engine.draw() / 2), resolve)
+    const { clock, draw } = this.engine
+    const cancel = this.options.heart ? nothing : clock.after(pollMs * (0.5 + draw() / 2), () => this.lookAgain())
     await promise
     cancel()
     this.nudge = nothing
   }
 
+  private get isTrusted(): boolean {
+    return this.options.heart?.isTrusted ?? true
+  }
+
   private get isLeaving(): boolean {
     return this.engine.leaving.signal.aborted
+  }
+
+  /** Something may be in line. */
+  private lookAgain(): void {
+    this.announced += 1
+    this.isDry = false
+    this.wakeUp()
   }
 
   private wakeUp(): void {

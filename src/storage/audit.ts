@@ -3,16 +3,10 @@ import { readEnvelope } from '../domain/chain.ts'
 import type { Reader, SqlValue, Transaction } from './backend.ts'
 import { aliased, rowsInserter, type Nullable, orNull, withoutNulls } from './rows.ts'
 
-export const insertEventsSql = rowsInserter('audit_events', [
-  'instance_id',
-  'seq',
-  'type',
-  'at_ms',
-  'payload_id',
-  'envelope',
-  'prev_hash',
-  'hash',
-])
+/** In the order of `eventValues`. */
+export const eventColumns = ['instance_id', 'seq', 'type', 'at_ms', 'payload_id', 'envelope', 'prev_hash', 'hash']
+
+export const insertEventsSql = rowsInserter('audit_events', eventColumns)
 
 export function eventValues(event: AuditEvent): SqlValue[] {
   const { instanceId, seq, type, atMs, payloadId, envelope, prevHash, hash } = event
@@ -24,7 +18,7 @@ export async function insertEvents(tx: Transaction, events: readonly AuditEvent[
   for (const event of events) await tx.execute(insertEventsSql(1), eventValues(event))
 }
 
-const eventColumns = aliased({
+const selectedColumns = aliased({
   instanceId: 'instance_id',
   seq: 'seq',
   type: 'type',
@@ -42,7 +36,7 @@ export async function readEvents(
   { after, limit }: { readonly after: number; readonly limit: number },
 ): Promise<AuditEvent[]> {
   const rows = await reader.query<Nullable<AuditEvent>>(
-    `select ${eventColumns} from audit_events where instance_id = $1 and seq > $2 order by seq limit $3`,
+    `select ${selectedColumns} from audit_events where instance_id = $1 and seq > $2 order by seq limit $3`,
     [instanceId, after, limit],
   )
   return rows.map((row) => withoutNulls<AuditEvent>(row))

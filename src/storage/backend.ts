@@ -1,4 +1,5 @@
 import type { Dialect } from './dialect.ts'
+import type { Fleet } from './fleet.ts'
 import type { HotPath } from './hot-path.ts'
 
 /** What a statement may bind: no booleans (flags are 0 and 1), no dates (times are milliseconds), no bytes (hex text). */
@@ -33,6 +34,8 @@ export interface Backend {
   readonly location: string
   /** The file that another thread may open for reading; unset where the store is not a file. */
   readonly fileForReaders: string | undefined
+  /** The other processes that may write this store at the same time; unset where one process has it to itself. */
+  readonly fleet: Fleet | undefined
   /** Claiming and committing, whose best statements differ in kind between the databases. */
   readonly hotPath: HotPath
   /**
@@ -48,4 +51,10 @@ export interface Backend {
 /** COMMIT was sent and its answer was lost: it happened or it did not. Read before sending anything again. */
 export class CommitUnknownError extends Error {
   override readonly name = 'CommitUnknownError'
+}
+
+/** For tests, called around COMMIT: before it (throwing means that nothing is written) and after it (throwing loses the answer). */
+export interface CommitProbe {
+  readonly before?: () => void
+  readonly after?: () => void
 }

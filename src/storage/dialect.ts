@@ -16,6 +16,10 @@ export interface Dialect {
   readonly findTable: string
   /** Behind `strict`: the table has no row id beside its key, by which rows could be replaced. */
   readonly withoutRowId: string
+  /** Behind a SELECT of rows that this transaction is going to change: those in somebody else's hands are left out. */
+  readonly skipLocked: string
+  /** What the hot table needs where many processes change it at the same time. */
+  readonly manyWriters: string
   /** Triggers that refuse to change or remove rows, every way round. */
   readonly appendOnly: (table: AppendOnlyTable) => string
 }
@@ -37,6 +41,9 @@ export const sqliteDialect: Dialect = {
   strict: ' strict',
   withoutRowId: ', without rowid',
   findTable: `select 1 from sqlite_master where type = 'table' and name = $1`,
+  // One process writes at a time.
+  skipLocked: '',
+  manyWriters: '',
   appendOnly: ({ table, keys, exceptUpdate }) => {
     const exists = keys.map((columns) => {
       const same = columns.map((column) => `${column} = new.${column}`).join(' and ')
@@ -63,8 +70,16 @@ export const postgresDialect: Dialect = {
   strict: '',
   withoutRowId: '',
   findTable: `select 1 from pg_tables where schemaname = current_schema() and tablename = $1`,
+  skipLocked: 'for update skip locked',
+  // Room in each page lets a step's new row stand beside the old one without touching an index; what is left of old rows
+  // goes soon, however large the table is. The index finds the claims of a process that has died.
+  manyWriters: `alter table work set (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02,
+  autovacuum_vacuum_threshold = 500, autovacuum_analyze_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
+create index work_claimed on work (claimed_by) where state = 'claimed';
+`,
   appendOnly: ({ table, exceptUpdate }) => {
     const when = exceptUpdate === undefined ? '' : ` when (not (${exceptUpdate}))`
+    // Always: by themselves triggers rest in a session that plays the part of a replica.
     return `create function ${table}_refuse() returns trigger language plpgsql as
   $$ begin raise exception '${table} is append-only: no row is changed or removed'; end $$;
 create trigger ${table}_keeps_rows before delete on ${table}
@@ -72,6 +87,7 @@ create trigger ${table}_keeps_rows before delete on ${table}
 create trigger ${table}_keeps_values before update on ${table}
   for each row${when} execute function ${table}_refuse();
 create trigger ${table}_keeps_all before truncate on ${table}
-  for each statement execute function ${table}_refuse();`
+  for each statement execute function ${table}_refuse();
+${['rows', 'values', 'all'].map((what) => `alter table ${table} enable always trigger ${table}_keeps_${what};`).join('\n')}`
   },
 }

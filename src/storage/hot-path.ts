@@ -17,7 +17,7 @@ export interface ClaimRequest {
 /** A claim that travels with a commit: for each instance that the commit gives back, another one may be taken. */
 export interface Refill {
   readonly claim: Omit<ClaimRequest, 'limit'>
-  /** Called after COMMIT with what was claimed. */
+  /** Called after COMMIT with what was claimed in place of what was given back; with nothing where nothing was in line. */
   readonly take: (claimed: readonly Claimed[]) => void
 }
 
@@ -42,6 +42,11 @@ export type NextWork =
   /** The work row goes; the instance row keeps the outcome. */
   | { readonly to: 'end'; readonly ending: InstanceEnding; readonly tasks: readonly NewTask[] }
 
+/** Whether a commit gives its instance back, so that another one may be taken in its place. */
+export function givesBack({ to }: NextWork): boolean {
+  return to !== 'step' && to !== 'stay'
+}
+
 /** Everything one step writes, in one piece: all of it or nothing. */
 export interface StepCommit {
   readonly instanceId: string
@@ -60,6 +65,8 @@ export type StepCommitResult =
 
 /** The two statements that run for every step of every case: one file per database. */
 export interface HotPath {
+  /** Whether a claim that finds nothing costs no write; where it does, `anyReady` is asked first. */
+  readonly isEmptyClaimFree: boolean
   /** Cheap and read-only: is there anything to claim? An idle poll must never be a write. */
   anyReady(except?: readonly string[]): Promise<boolean>
   /**

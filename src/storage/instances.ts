@@ -2,7 +2,7 @@ import type { ChainHead } from '../domain/audit.ts'
 import type { TierContribution } from '../domain/governance.ts'
 import type { Instance, InstanceStatus } from '../domain/instance.ts'
 import type { Reader, Row, SqlValue, Transaction } from './backend.ts'
-import { aliased, insertInto, type Nullable, orNull, withoutNulls } from './rows.ts'
+import { aliased, insertInto, type Nullable, orNull, placeholders, withoutNulls } from './rows.ts'
 import { queryReadable, readable } from './verification.ts'
 
 /** What the instance row keeps once no work row stands beside it: the end of its workflow, or its suspension. */
@@ -109,6 +109,16 @@ const numbers: ReadonlySet<string> = new Set([
   columns.endedAtMs,
 ])
 
+/** Those of these instances that do not run: ended, or held. */
+export async function listAtRest(reader: Reader, instanceIds: readonly string[]): Promise<string[]> {
+  const rows = await reader.query<{ instanceId: string }>(
+    `select instance_id as "instanceId" from instances
+      where status <> 'running' and instance_id in (${placeholders(instanceIds.length)})`,
+    instanceIds,
+  )
+  return rows.map(({ instanceId }) => instanceId)
+}
+
 export interface InstanceFilter {
   readonly status?: InstanceStatus | undefined
   readonly workflow?: string | undefined
@@ -135,11 +145,15 @@ export async function listInstances(reader: Reader, filter: InstanceFilter): Pro
   return rows.map(toInstance)
 }
 
-export const endInstanceSql = `update instances
-    set status = $2, tier = $3, tier_contributions = $4, proposed_payload_id = $5, outcome_payload_id = $6,
-        failure_code = $7, resume_step = $8, disputed = $9, audit_seq = $10, audit_head = $11, step_count = $12,
-        updated_at_ms = $13, ended_at_ms = $14
-  where instance_id = $1`
+/** In the order of `endingValues`: the key, and what the end of an instance changes. */
+export const endingColumns = [
+  ...['instance_id', 'status', 'tier', 'tier_contributions', 'proposed_payload_id', 'outcome_payload_id'],
+  ...['failure_code', 'resume_step', 'disputed', 'audit_seq', 'audit_head', 'step_count'],
+  ...['updated_at_ms', 'ended_at_ms'],
+]
+
+const endingChanges = endingColumns.slice(1).map((column, index) => `${column} = $${index + 2}`)
+export const endInstanceSql = `update instances set ${endingChanges.join(', ')} where instance_id = $1`
 
 export function endingValues(ending: InstanceEnding): SqlValue[] {
   return [

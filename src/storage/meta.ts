@@ -27,6 +27,11 @@ export async function settleSimulated(tx: Transaction, simulated: boolean): Prom
   )
 }
 
+/** Whether the row is there that says what the store is. */
+export async function hasMeta(reader: Reader): Promise<boolean> {
+  return (await reader.query('select 1 from meta')).length > 0
+}
+
 /** Makes the row that says what the store is, unless it is there. */
 export async function insertMeta(tx: Transaction, nowMs: number): Promise<void> {
   await tx.execute(

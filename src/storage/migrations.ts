@@ -59,6 +59,12 @@ async function pendingMigrations(reader: Reader, location: string): Promise<read
   return migrations.slice(applied.length)
 }
 
+/** Whether a database lacks tables or migrations; one that is none of ours, or newer, is refused. */
+export async function hasPending(reader: Reader, location: string): Promise<boolean> {
+  const isBegun = (await reader.query(reader.dialect.findTable, [table])).length > 0
+  return !isBegun || (await pendingMigrations(reader, location)).length > 0
+}
+
 /** Refuses a database that a reader of this version would misread; one without any table of ours is one of them. */
 export async function refuseOtherSchema(reader: Reader, location: string): Promise<void> {
   const isBegun = (await reader.query(reader.dialect.findTable, [table])).length > 0

@@ -1,6 +1,5 @@
 import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { systemClock } from '../clock.ts'
 import { CoreError } from '../errors.ts'
 import type { Backend, SqlValue } from './backend.ts'
 import { releaseLease, takeLease } from './lease.ts'
@@ -9,7 +8,8 @@ import { insertMeta } from './meta.ts'
 import { migrate, refuseOtherSchema } from './migrations.ts'
 import { SqliteBackend, SqliteReadBackend, SqliteTransaction } from './sqlite.ts'
 import { applicationId, cannotOpen, SqliteConnection } from './sqlite-connection.ts'
-import { beginImmediate, type CommitProbe } from './sqlite-writer.ts'
+import { beginImmediate, type SqliteProbe } from './sqlite-writer.ts'
+import type { OpenedStore } from './stores.ts'
 import { isAbsent, lockStore, openReadOnly, refuseForeignFile, settlePath } from './store-file.ts'
 
 export interface OpenOptions {
@@ -20,22 +20,14 @@ export interface OpenOptions {
   /** The new epoch is above this one as well, which stands in a store that this one takes the place of. */
   readonly epochAbove?: number | undefined
   /** For tests of what happens around COMMIT. */
-  readonly probe?: CommitProbe | undefined
-}
-
-/** A store that is open for writing, and what was done to open it. */
-export interface Opened {
-  readonly backend: Backend
-  readonly created: boolean
-  /** Numbers of the migrations that were applied. */
-  readonly applied: readonly number[]
+  readonly probe?: SqliteProbe | undefined
 }
 
 /**
  * Opens a SQLite file for writing: takes its lock, makes or migrates its tables, starts a new epoch. Refuses a file that
  * is not ours, that a newer version wrote, that another process holds, or that would not keep what it commits.
  */
-export async function openStore(options: OpenOptions): Promise<Opened> {
+export async function openStore(options: OpenOptions): Promise<OpenedStore> {
   const path = settlePath(options.path)
   const created = isAbsent(path)
   if (created) mkdirSync(dirname(path), { recursive: true })
@@ -80,21 +72,9 @@ export async function openStoreForReading(path: string): Promise<Backend> {
   }
 }
 
-/** Makes a store where there is none, with nothing in it; one that is there is only looked at and brought up to date. */
-export async function initStore(path: string): Promise<{ readonly created: boolean; readonly location: string }> {
-  const { backend, created } = await openStore({ path, nowMs: systemClock.nowMs() })
-  await backend.close()
-  return { created, location: backend.location }
-}
-
-/** Applies the migrations that a store lacks. */
-export async function migrateStore(
-  path: string,
-): Promise<{ readonly applied: readonly number[]; readonly location: string }> {
+/** Refuses where there is no store yet. */
+export function refuseAbsent(path: string): void {
   if (isAbsent(settlePath(path))) throw new CoreError('CC_ERR_NO_STORE', { location: path })
-  const { backend, applied } = await openStore({ path, nowMs: systemClock.nowMs() })
-  await backend.close()
-  return { applied, location: backend.location }
 }
 
 async function prepare(connection: SqliteConnection, path: string, { nowMs, url, epochAbove }: OpenOptions) {

@@ -2,14 +2,10 @@ import type { Payload } from '../domain/instance.ts'
 import type { Reader, SqlValue, Transaction } from './backend.ts'
 import { aliased, rowsInserter, type Nullable, orNull, withoutNulls } from './rows.ts'
 
-export const insertPayloadsSql = rowsInserter('payloads', [
-  'payload_id',
-  'instance_id',
-  'kind',
-  'text',
-  'salt',
-  'erased_at_ms',
-])
+/** In the order of `payloadValues`. */
+export const payloadColumns = ['payload_id', 'instance_id', 'kind', 'text', 'salt', 'erased_at_ms']
+
+export const insertPayloadsSql = rowsInserter('payloads', payloadColumns)
 
 export function payloadValues({ payloadId, instanceId, kind, text, salt, erasedAtMs }: Payload): SqlValue[] {
   return [payloadId, instanceId, kind, orNull(text), orNull(salt), orNull(erasedAtMs)]
@@ -19,7 +15,7 @@ export async function insertPayload(tx: Transaction, payload: Payload): Promise<
   await tx.execute(insertPayloadsSql(1), payloadValues(payload))
 }
 
-const payloadColumns = aliased({
+const selectedColumns = aliased({
   payloadId: 'payload_id',
   instanceId: 'instance_id',
   kind: 'kind',
@@ -30,7 +26,7 @@ const payloadColumns = aliased({
 
 export async function readPayload(reader: Reader, instanceId: string, payloadId: string): Promise<Payload | undefined> {
   const [row] = await reader.query<Nullable<Payload>>(
-    `select ${payloadColumns} from payloads where instance_id = $1 and payload_id = $2`,
+    `select ${selectedColumns} from payloads where instance_id = $1 and payload_id = $2`,
     [instanceId, payloadId],
   )
   return row && withoutNulls<Payload>(row)

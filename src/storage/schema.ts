@@ -222,6 +222,11 @@ create index instances_of_submitter on instances (submitted_by, status, instance
 create index instances_of_workflow on instances (workflow, status, instance_id);
 `,
   },
+  {
+    part: 'coordinator',
+    name: 'work of many processes',
+    sql: ({ manyWriters }) => manyWriters,
+  },
 ]
 
 const writers = { coordinator: coordinatorSchema, audit: auditSchema, checkpoint: checkpointSchema } as const

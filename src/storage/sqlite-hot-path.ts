@@ -3,7 +3,14 @@ import { insertEventsSql, eventValues } from './audit.ts'
 import type { Reader, SqlValue } from './backend.ts'
 import { type Claimed, submittedCaseSql, type SubmittedRow, toSubmittedCase } from './claimed.ts'
 import { checkpointValues, insertCheckpointsSql } from './checkpoints.ts'
-import type { ClaimRequest, HotPath, NextWork, Refill, StepCommit, StepCommitResult } from './hot-path.ts'
+import {
+  type ClaimRequest,
+  givesBack,
+  type HotPath,
+  type Refill,
+  type StepCommit,
+  type StepCommitResult,
+} from './hot-path.ts'
 import { endInstanceSql, endingValues } from './instances.ts'
 import { insertPayloadsSql, payloadValues } from './payloads.ts'
 import { placeholders } from './rows.ts'
@@ -38,6 +45,7 @@ const updates = {
 
 /** Claim and step commit on SQLite: plain statements in the shared transaction, which no network makes dear. */
 export class SqliteHotPath implements HotPath {
+  readonly isEmptyClaimFree = false
   private readonly writer: SqliteWriter
   private readonly read: <T>(body: (reader: Reader) => Promise<T>) => Promise<T>
 
@@ -71,15 +79,15 @@ export class SqliteHotPath implements HotPath {
     commitAll: (connection: SqliteConnection, commits: readonly StepCommit[]) => StepCommitResult[],
     refill: Refill | undefined,
   ): Promise<StepCommitResult[]> {
-    const { results, claimed } = await this.writer.run(
+    const { results, claimed, limit } = await this.writer.run(
       (connection) => {
         const results = commitAll(connection, commits)
         const limit = refill ? countGivenBack(commits, results) : 0
-        return { results, claimed: limit > 0 ? claimReady(connection, { ...refill!.claim, limit }) : [] }
+        return { results, limit, claimed: limit > 0 ? claimReady(connection, { ...refill!.claim, limit }) : [] }
       },
       { now: true },
     )
-    if (claimed.length > 0) refill!.take(claimed)
+    if (limit > 0) refill!.take(claimed)
     return results
   }
 }
@@ -108,11 +116,8 @@ function claimReady(connection: SqliteConnection, { limit, claimedBy, nowMs, exc
   })
 }
 
-/** What does not give the instance back. */
-const stays: ReadonlySet<NextWork['to']> = new Set(['step', 'stay'])
-
 function countGivenBack(commits: readonly StepCommit[], results: readonly StepCommitResult[]): number {
-  return commits.filter(({ next }, index) => results[index]!.kind === 'committed' && !stays.has(next.to)).length
+  return commits.filter(({ next }, index) => results[index]!.kind === 'committed' && givesBack(next)).length
 }
 
 /** Table by table, for all members whose fence held: one statement for many rows costs less than one for each. */

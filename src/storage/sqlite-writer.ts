@@ -1,12 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { CoreError } from '../errors.ts'
-import { CommitUnknownError } from './backend.ts'
+import { type CommitProbe, CommitUnknownError } from './backend.ts'
 import { type SqliteConnection, sqliteBusy, sqliteCode } from './sqlite-connection.ts'
 
-/** Called around COMMIT: before it (throwing means that nothing was written) and after it (throwing loses the answer). */
-export interface CommitProbe {
-  readonly before?: () => void
-  readonly after?: () => void
+/** What a test may also say of this writer. */
+export interface SqliteProbe extends CommitProbe {
   /** How long the writer rests after a commit that took so long, for tests in which no time passes. */
   readonly restMs?: (tookMs: number) => number
 }
@@ -48,7 +46,7 @@ export class SqliteWriter {
   private restMs = 0
   private readonly connection: SqliteConnection
   private readonly location: string
-  private readonly probe: CommitProbe
+  private readonly probe: SqliteProbe
   /** Checked first in every transaction: throws when this process may not write any more. */
   private readonly fence: (connection: SqliteConnection) => void
 
@@ -57,7 +55,7 @@ export class SqliteWriter {
     options: {
       readonly location: string
       readonly fence: (connection: SqliteConnection) => void
-      readonly probe: CommitProbe | undefined
+      readonly probe: SqliteProbe | undefined
     },
   ) {
     this.connection = connection

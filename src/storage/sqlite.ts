@@ -5,7 +5,7 @@ import type { HotPath } from './hot-path.ts'
 import { SqliteConnection } from './sqlite-connection.ts'
 import { SqliteHotPath } from './sqlite-hot-path.ts'
 import { SqliteReaders } from './sqlite-readers.ts'
-import { type CommitProbe, SqliteWriter } from './sqlite-writer.ts'
+import { type SqliteProbe, SqliteWriter } from './sqlite-writer.ts'
 
 /** Statements of one connection in the seam's words. They have run when they return; only the seam is asynchronous. */
 export class SqliteTransaction implements Transaction {
@@ -40,7 +40,7 @@ export interface SqliteStore {
   readonly connection: SqliteConnection
   /** Of this holder: see `takeLease`. */
   readonly epoch: number
-  readonly probe: CommitProbe | undefined
+  readonly probe: SqliteProbe | undefined
   /** Called last, when every connection is closed. */
   readonly onClose: () => void
   readonly fence: (connection: SqliteConnection) => void
@@ -52,6 +52,7 @@ export class SqliteBackend implements Backend {
   readonly dialect = sqliteDialect
   readonly location: string
   readonly fileForReaders: string
+  readonly fleet = undefined
   readonly hotPath: HotPath
   private readonly store: SqliteStore
   private readonly writer: SqliteWriter
@@ -103,6 +104,7 @@ export class SqliteReadBackend implements Backend {
   readonly dialect = sqliteDialect
   readonly location: string
   readonly fileForReaders: string
+  readonly fleet = undefined
   private readonly readers: SqliteReaders
 
   constructor(path: string, open: () => SqliteConnection) {

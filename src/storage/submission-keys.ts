@@ -21,11 +21,15 @@ export async function readSubmissionKey(
   return row
 }
 
-export async function insertSubmissionKey(tx: Transaction, { actor, key, digest, instanceId }: SubmissionKey) {
-  await tx.execute('insert into submission_keys (actor, key, digest, instance_id) values ($1, $2, $3, $4)', [
-    actor,
-    key,
-    digest,
-    instanceId,
-  ])
+/** Takes a key for an instance. False when somebody else has just taken it. */
+export async function insertSubmissionKey(
+  tx: Transaction,
+  { actor, key, digest, instanceId }: SubmissionKey,
+): Promise<boolean> {
+  const inserted = await tx.execute(
+    `insert into submission_keys (actor, key, digest, instance_id) values ($1, $2, $3, $4)
+      on conflict (actor, key) do nothing`,
+    [actor, key, digest, instanceId],
+  )
+  return inserted === 1
 }

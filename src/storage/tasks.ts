@@ -17,7 +17,8 @@ export type NewTask = Pick<
   | 'dueMs'
 >
 
-export const insertTaskSql = insertInto('tasks', [
+/** In the order of `newTaskValues`. */
+export const newTaskColumns = [
   'task_id',
   'instance_id',
   'tier',
@@ -29,7 +30,9 @@ export const insertTaskSql = insertInto('tasks', [
   'opened_at_ms',
   'due_ms',
   'status',
-])
+]
+
+export const insertTaskSql = insertInto('tasks', newTaskColumns)
 
 export function newTaskValues(task: NewTask): SqlValue[] {
   const { taskId, instanceId, tier, queue, escalationQueue, because, submittedBy, barred, openedAtMs, dueMs } = task

@@ -12,7 +12,7 @@ import type { Services, Stores } from '../../src/cli/context.ts'
 import * as engine from '../../src/engine/open.ts'
 import * as reading from '../../src/engine/open-reader.ts'
 import * as backup from '../../src/storage/backup.ts'
-import * as storage from '../../src/storage/open.ts'
+import * as storage from '../../src/storage/stores.ts'
 import * as restore from '../../src/storage/restore.ts'
 
 export const root = join(import.meta.dirname, '../..')

@@ -64,7 +64,8 @@ export interface EngineFixture extends AsyncDisposable {
 }
 
 export async function openEngine(open: OpenStore, options: EngineOptions = {}): Promise<EngineFixture> {
-  return await engineOn(await open(options), new MovedClock(), options)
+  const store = await open(options)
+  return await engineOn(store, new MovedClock({ isBusy: () => store.underWay > 0 }), options)
 }
 
 async function engineOn(store: StoreFixture, clock: MovedClock, options: EngineOptions): Promise<EngineFixture> {
@@ -79,10 +80,12 @@ async function engineOn(store: StoreFixture, clock: MovedClock, options: EngineO
     packs: options.packs ?? [pack(options)],
     primitives: [playing(options.plays ?? {}, calls)],
     ...(options.answers ? { model: answering(options.answers) } : {}),
+    // The same on every machine and on both databases.
+    workerConcurrency: 4,
     ...options.core,
   })
   Object.assign((core as unknown as { readonly engine: Engine }).engine, options.parts)
-  if (options.isStarted ?? true) core.start()
+  if (options.isStarted ?? true) await start(core, store)
   const submit = (request: Partial<SubmitRequest> = {}) =>
     core.submit({ workflow: 'review', domain: 'plain', input: { amount: 7 }, actor: 'kim', ...request })
   const envelopes = async (instanceId: string) =>
@@ -123,6 +126,14 @@ async function engineOn(store: StoreFixture, clock: MovedClock, options: EngineO
       await store[Symbol.asyncDispose]()
     },
   }
+}
+
+/** Where processes share a store this one is known to the others from then on, so that its rows are all there. */
+async function start(core: Core, store: StoreFixture): Promise<void> {
+  const members = async () => (await store.sql('select 1 from workers where beat_at_ms > 0')).length
+  const before = await members()
+  core.start()
+  if (store.backend.fleet) await until(async () => (await members()) > before, 'the first beat')
 }
 
 /** A pack of one workflow `review` and one domain `plain`. */

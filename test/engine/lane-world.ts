@@ -13,6 +13,7 @@ import { openStore } from '../../src/storage/open.ts'
 import { SqliteBackend, SqliteTransaction } from '../../src/storage/sqlite.ts'
 import { SqliteConnection } from '../../src/storage/sqlite-connection.ts'
 import { temporaryFolder, turns } from '../storage/fixture.ts'
+import { openPostgresStore, type PostgresFixture } from '../storage/postgres-store.ts'
 import { pack } from './fixture.ts'
 import { MovedClock } from './moved-clock.ts'
 
@@ -74,61 +75,32 @@ const steps = [
 /** Breaks of COMMIT in one world; the lane sends a batch five times before it gives it up, which is another story. */
 const maxFailures = 3
 
-/** A file in which one world after another takes place. Nothing here has to survive a power failure. */
-export class LaneGround implements AsyncDisposable {
-  private readonly folder = temporaryFolder()
-  private readonly path = this.folder.file('store.db')
-  private readonly plant: Plant
-  private shell: SqliteConnection | undefined
+/** A store in which one world after another takes place. */
+export abstract class LaneGround implements AsyncDisposable {
+  protected readonly plant: Plant
   private holder: Backend | undefined
   /** What goes wrong next, once. */
   readonly faults = { lose: false, fail: false, vanish: false }
-
-  private constructor(plant: Plant) {
-    this.plant = plant
+  protected readonly probe = {
+    before: () => this.strike('fail', new Error('no room on the disk')),
+    after: () => this.strike('lose', new Error('the connection broke')),
   }
 
-  static async open(plant: Plant = {}): Promise<LaneGround> {
-    const ground = new LaneGround(plant)
-    const { backend } = await openStore({ path: ground.path, nowMs: 1 })
-    await backend.close()
-    return ground
+  constructor(plant: Plant) {
+    this.plant = plant
   }
 
   /** The store as its present holder has it. */
   async backend(): Promise<Backend> {
-    return (this.holder ??= await this.takeOver())
+    return this.holder ?? (await this.takeOver())
   }
 
   /** The store for another holder; the one before does not know. */
   async takeOver(): Promise<Backend> {
-    const { path } = this
-    const connection = new SqliteConnection(path, { readOnly: false })
-    connection.script('pragma synchronous = off')
-    connection.execute('begin immediate')
-    const holder = { url: undefined, nowMs: 1 }
-    const epoch = await (this.plant.takeLease ?? takeLease)(new SqliteTransaction(connection), holder)
-    connection.execute('commit')
-    const backend = new SqliteBackend({
-      path,
-      connection,
-      epoch,
-      probe: {
-        restMs: () => 0,
-        before: () => this.strike('fail', new Error('no room on the disk')),
-        after: () => this.strike('lose', new Error('the connection broke')),
-      },
-      fence: (writing) => {
-        if (writing.value('select epoch from meta') === epoch) return
-        throw new CoreError('CC_ERR_STORE_LOST', { location: path })
-      },
-      beforeClose: () => Promise.resolve(),
-      onClose: () => {},
-    })
+    const backend = await this.openForAnother()
     this.letVanish(backend.hotPath)
     this.plant.backend?.(backend)
-    this.holder = backend
-    return backend
+    return (this.holder = backend)
   }
 
   prepare(core: Core): void {
@@ -136,13 +108,10 @@ export class LaneGround implements AsyncDisposable {
   }
 
   /** Runs plain SQL beside whoever holds the store. */
-  rows<R extends object>(sql: string, ...params: (string | number)[]): R[] {
-    if (!this.shell) {
-      this.shell = new SqliteConnection(this.path, { readOnly: false })
-      this.shell.script('pragma synchronous = off')
-    }
-    return this.shell.query(sql, params)
-  }
+  abstract rows<R extends object>(sql: string, ...params: (string | number)[]): Promise<R[]>
+
+  /** Whether something is on its way to the store or back. */
+  abstract readonly isBusy: boolean
 
   calmDown(): void {
     Object.assign(this.faults, { lose: false, fail: false, vanish: false })
@@ -150,9 +119,11 @@ export class LaneGround implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.holder?.close().catch(() => {})
-    this.shell?.close()
-    this.folder[Symbol.dispose]()
+    await this.dispose()
   }
+
+  protected abstract openForAnother(): Promise<Backend>
+  protected abstract dispose(): Promise<void>
 
   private strike(fault: keyof LaneGround['faults'], error: Error): void {
     if (!this.faults[fault]) return
@@ -169,10 +140,96 @@ export class LaneGround implements AsyncDisposable {
   }
 }
 
+/** In a file. Nothing here has to survive a power failure. */
+class SqliteGround extends LaneGround {
+  private readonly folder = temporaryFolder()
+  private readonly path = this.folder.file('store.db')
+  private shell: SqliteConnection | undefined
+  readonly isBusy = false
+
+  static async open(plant: Plant = {}): Promise<LaneGround> {
+    const ground = new SqliteGround(plant)
+    const { backend } = await openStore({ path: ground.path, nowMs: 1 })
+    await backend.close()
+    return ground
+  }
+
+  async rows<R extends object>(sql: string, ...params: (string | number)[]): Promise<R[]> {
+    if (!this.shell) {
+      this.shell = new SqliteConnection(this.path, { readOnly: false })
+      this.shell.script('pragma synchronous = off')
+    }
+    return this.shell.query(sql, params)
+  }
+
+  protected async openForAnother(): Promise<Backend> {
+    const { path } = this
+    const connection = new SqliteConnection(path, { readOnly: false })
+    connection.script('pragma synchronous = off')
+    connection.execute('begin immediate')
+    const holder = { url: undefined, nowMs: 1 }
+    const epoch = await (this.plant.takeLease ?? takeLease)(new SqliteTransaction(connection), holder)
+    connection.execute('commit')
+    return new SqliteBackend({
+      path,
+      connection,
+      epoch,
+      probe: { ...this.probe, restMs: () => 0 },
+      fence: (writing) => {
+        if (writing.value('select epoch from meta') === epoch) return
+        throw new CoreError('CC_ERR_STORE_LOST', { location: path })
+      },
+      beforeClose: () => Promise.resolve(),
+      onClose: () => {},
+    })
+  }
+
+  protected async dispose(): Promise<void> {
+    this.shell?.close()
+    this.folder[Symbol.dispose]()
+  }
+}
+
+/** In a schema; a holder that is taken over from is cut off from the server. */
+class PostgresGround extends LaneGround {
+  private store!: PostgresFixture
+  private isTaken = false
+
+  static async open(plant: Plant = {}): Promise<LaneGround> {
+    const ground = new PostgresGround(plant)
+    ground.store = await openPostgresStore({ probe: ground.probe, nowMs: 1 })
+    return ground
+  }
+
+  get isBusy(): boolean {
+    return this.store.underWay > 0
+  }
+
+  rows<R extends object>(sql: string, ...params: (string | number)[]): Promise<R[]> {
+    return this.store.sql<R>(sql, ...params)
+  }
+
+  protected async openForAnother(): Promise<Backend> {
+    if (this.isTaken) return await this.store.takeOver()
+    this.isTaken = true
+    return this.store.backend
+  }
+
+  protected async dispose(): Promise<void> {
+    await this.store[Symbol.asyncDispose]()
+  }
+}
+
+/** Where worlds take place, and how many of them do: each way to the server and back takes its time. */
+export const grounds = [
+  { name: 'sqlite', open: SqliteGround.open, numRuns: 1000 },
+  { name: 'postgres', open: PostgresGround.open, numRuns: 25 },
+] as const
+
 /** One run: some cases, and whatever happens to them. */
 export class LaneWorld {
   private readonly ground: LaneGround
-  private readonly clock = new MovedClock({ patience: 3 })
+  private readonly clock: MovedClock
   private readonly instances: string[] = []
   private readonly calls: Call[] = []
   private readonly recorded = new Set<string>()
@@ -180,8 +237,8 @@ export class LaneWorld {
   private readonly hopeless = new Set<string>()
   private readonly holders: { readonly core: Core; readonly backend: Backend }[] = []
   private readonly pending: Promise<unknown>[] = []
-  /** Where the rows of earlier worlds end. */
-  private rowsBefore = 0
+  /** The instances of earlier worlds. */
+  private before: ReadonlySet<string> = new Set()
   private failures = 0
   private robberies = 0
   private crashes = 0
@@ -189,11 +246,11 @@ export class LaneWorld {
 
   constructor(ground: LaneGround) {
     this.ground = ground
+    this.clock = new MovedClock({ patience: 3, isBusy: () => ground.isBusy })
   }
 
   async play(happenings: readonly Happening[]): Promise<void> {
-    const [last] = this.ground.rows<{ row: number | null }>('select max(rowid) as row from instances')
-    this.rowsBefore = last!.row ?? 0
+    this.before = new Set(await this.stored())
     await this.begin(await this.ground.backend())
     this.submit()
     for (const happening of happenings) await this.happen(happening)
@@ -208,7 +265,7 @@ export class LaneWorld {
     await Promise.allSettled(draining)
     const present = await this.ground.backend()
     for (const { backend } of this.holders) if (backend !== present) await backend.close().catch(() => {})
-    this.ground.rows('delete from work')
+    await this.ground.rows('delete from work')
   }
 
   private async happen(happening: Happening): Promise<void> {
@@ -220,7 +277,7 @@ export class LaneWorld {
       case 'cancel':
         return this.cancel(happening.which)
       case 'rob':
-        return this.rob(happening.which)
+        return await this.rob(happening.which)
       case 'lose':
       case 'vanish':
         this.ground.faults[happening.is] = true
@@ -268,18 +325,22 @@ export class LaneWorld {
   }
 
   /** As a clean-up by mistake would, in the one way that the hot row allows. */
-  private rob(which: number): void {
-    const claimed = this.ground.rows<{ id: string }>(
+  private async rob(which: number): Promise<void> {
+    const claimed = await this.ground.rows<{ id: string }>(
       `select instance_id as id from work where state = 'claimed' order by instance_id`,
     )
     const id = claimed[which % claimed.length]?.id
     if (id === undefined) return
-    this.robberies += 1
-    for (const call of this.calls) if (call.instanceId === id && !call.isAnswered) call.isRobbed = true
-    this.ground.rows(
-      `update work set state = 'ready', token = null, claimed_by = null, claimed_at_ms = null where instance_id = ?`,
+    const calls = this.calls.filter(({ instanceId, isAnswered }) => instanceId === id && !isAnswered)
+    const robbed = await this.ground.rows(
+      `update work set state = 'ready', token = null, claimed_by = null, claimed_at_ms = null
+        where instance_id = $1 and state = 'claimed' returning instance_id`,
       id,
     )
+    // By then its step may have been recorded, and the claim given back.
+    if (robbed.length === 0) return
+    this.robberies += 1
+    for (const call of calls) call.isRobbed = true
   }
 
   private async restart(): Promise<void> {
@@ -337,29 +398,32 @@ export class LaneWorld {
   private async settle(): Promise<void> {
     await turns(2)
     this.ground.calmDown()
+    // A case on its way into the store is one that could move.
+    await Promise.all(this.pending)
     for (let round = 0; round < 200; round++) {
       for (const call of this.calls.filter(({ isAnswered }) => !isAnswered)) {
         call.isAnswered = true
         call.answer('done')
       }
       await turns(2)
-      if (this.ground.rows('select 1 from work limit 1').length === 0) return void (await Promise.all(this.pending))
+      if ((await this.ground.rows('select 1 from work limit 1')).length === 0) return
       if (round % 3 === 2) await this.clock.advance(1_000)
     }
-    assert.fail(`cases did not end: ${JSON.stringify(this.ground.rows('select * from work'))}`)
+    assert.fail(`cases did not end: ${JSON.stringify(await this.ground.rows('select * from work'))}`)
   }
 
   /** What must be true of every world, whatever happened in it. */
   async check(): Promise<void> {
-    const stored = this.ground.rows<{ id: string }>(
-      'select instance_id as id from instances where rowid > ?',
-      this.rowsBefore,
-    )
-    for (const instanceId of this.instances) assert.ok(stored.some(({ id }) => id === instanceId))
-    for (const { id } of stored) await this.checkInstance(id)
+    const stored = (await this.stored()).filter((id) => !this.before.has(id))
+    for (const instanceId of this.instances) assert.ok(stored.includes(instanceId))
+    for (const id of stored) await this.checkInstance(id)
     this.checkCalls()
     const defects = this.complaints.filter((complaint) => complaint.includes('AssertionError'))
     assert.deepEqual(defects, [], 'the engine met what it holds for impossible')
+  }
+
+  private async stored(): Promise<string[]> {
+    return (await this.ground.rows<{ id: string }>('select instance_id as id from instances')).map(({ id }) => id)
   }
 
   private async checkInstance(instanceId: string): Promise<void> {

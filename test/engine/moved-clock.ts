@@ -1,5 +1,5 @@
 import type { Clock } from '../../src/clock.ts'
-import { turns } from '../storage/fixture.ts'
+import { patienceMs, turns } from '../storage/fixture.ts'
 
 interface Alarm {
   readonly atMs: number
@@ -10,12 +10,21 @@ interface Alarm {
 export class MovedClock implements Clock {
   private time: number
   private readonly patience: number
+  private readonly isBusy: () => boolean
   private readonly alarms = new Set<Alarm>()
 
-  /** `patience`: turns of the event loop that are given to whatever falls due before the next thing does. */
-  constructor({ nowMs = Date.UTC(2026, 0, 5, 9), patience = 12 } = {}) {
+  /**
+   * `patience`: turns of the event loop that are given to whatever falls due before the next thing does; they are counted
+   * from when nothing is on its way to another process any more.
+   */
+  constructor({
+    nowMs = Date.UTC(2026, 0, 5, 9),
+    patience = 12,
+    isBusy = () => false,
+  }: { nowMs?: number; patience?: number; isBusy?: () => boolean } = {}) {
     this.time = nowMs
     this.patience = patience
+    this.isBusy = isBusy
   }
 
   nowMs(): number {
@@ -44,20 +53,29 @@ export class MovedClock implements Clock {
   /** Lets that much time pass. What falls due on the way happens in its order, each at its own time. */
   async advance(ms: number): Promise<void> {
     const end = this.time + ms
-    await turns(this.patience)
+    await this.rest()
     for (let alarm = this.next(end); alarm; alarm = this.next(end)) {
       this.time = Math.max(this.time, alarm.atMs)
       this.alarms.delete(alarm)
       alarm.action()
-      await turns(this.patience)
+      await this.rest()
     }
     this.time = end
-    await turns(this.patience)
+    await this.rest()
   }
 
   /** When somebody next wants to be called, in order. */
   get dueMs(): readonly number[] {
     return [...this.alarms].map(({ atMs }) => atMs).sort((a, b) => a - b)
+  }
+
+  /** Until everything that waits for nothing but its turn has come to rest. */
+  private async rest(): Promise<void> {
+    const startedAt = performance.now()
+    for (let quiet = 0; quiet < this.patience; quiet++) {
+      await turns(1)
+      if (this.isBusy() && performance.now() - startedAt < patienceMs) quiet = -1
+    }
   }
 
   private next(endMs: number): Alarm | undefined {

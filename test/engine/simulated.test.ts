@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { simulatedNotice } from '../../src/domain/export.ts'
-import { onEachBackend } from '../storage/fixture.ts'
+import { onEachBackend, until } from '../storage/fixture.ts'
 import { answering, applying, draftStep, type EngineFixture, governStep, openEngine, writing } from './fixture.ts'
 
 const answers = { decide: applying('gate'), draft: writing('Dear Sir') }
@@ -62,7 +62,7 @@ onEachBackend('nothing of a real store is marked as simulated', async (open) => 
 onEachBackend('a simulation refuses a real model, when it is opened and when it is submitted to', async (open) => {
   await using engine = await openEngine(open, { steps, core: { model: scripted } })
   await using early = await openEngineWith(engine, real)
-  await engine.submit()
+  await engine.run()
   const before = await engine.store.rowCounts()
   const refusal = { code: 'CC_ERR_SIMULATED_STORE', facts: { location: engine.core.location, model: 'test/real' } }
 
@@ -77,7 +77,7 @@ onEachBackend('a simulation refuses a real model, when it is opened and when it 
 onEachBackend('a real store refuses a scripted model, when it is opened and when it is submitted to', async (open) => {
   await using engine = await openEngine(open, { steps, core: { model: real } })
   await using early = await openEngineWith(engine, scripted)
-  await engine.submit()
+  await engine.run()
   const before = await engine.store.rowCounts()
   const refusal = { code: 'CC_ERR_REAL_STORE', facts: { location: engine.core.location, model: 'scripted:test' } }
 
@@ -88,9 +88,30 @@ onEachBackend('a real store refuses a scripted model, when it is opened and when
   assert.equal(await flagOf(engine), 0)
 })
 
+for (const [what, own, other] of [
+  ['a simulation', scripted, real],
+  ['a real store', real, scripted],
+] as const) {
+  onEachBackend(`a case of ${what} is left alone by whoever was opened before with another model`, async (open) => {
+    await using engine = await openEngine(open, { steps, core: { model: own }, isStarted: false })
+    await using early = await openEngineWith(engine, other, true)
+    const { instanceId } = await engine.submit()
+    early.core.onProgress(() => assert.fail('a step was recorded'))
+    await until(async () => {
+      await early.clock.advance(5_000)
+      return early.complaints.some((complaint) => complaint.includes('cases of this definition wait'))
+    })
+
+    engine.core.start()
+
+    assert.equal((await engine.core.waitFor(instanceId)).status, 'suspended')
+    await engine.verify()
+  })
+}
+
 /** A second engine on the store of the first, with another model. */
-async function openEngineWith({ store }: EngineFixture, model: typeof real): Promise<EngineFixture> {
-  return await openEngine(() => Promise.resolve(store), { steps, core: { model }, isStarted: false })
+async function openEngineWith({ store }: EngineFixture, model: typeof real, isStarted = false): Promise<EngineFixture> {
+  return await openEngine(() => Promise.resolve(store), { steps, core: { model }, isStarted })
 }
 
 onEachBackend('a case of a simulation says so when it goes on where there is no model', async (open) => {

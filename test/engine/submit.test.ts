@@ -230,3 +230,14 @@ onEachBackend(
     assert.deepEqual(await store.rowCounts(), before)
   },
 )
+
+onEachBackend('a key that comes many times at once is one case, and everybody hears which', async (open) => {
+  await using engine = await openEngine(open, { isStarted: false })
+
+  const submitted = await Promise.all(Array.from({ length: 6 }, () => engine.submit({ key: 'k' })))
+
+  assert.equal(new Set(submitted.map(({ instanceId }) => instanceId)).size, 1)
+  assert.equal(submitted.filter(({ seen }) => !seen).length, 1)
+  assert.equal((await engine.store.rowCounts()).instances, 1)
+  await engine.verify()
+})

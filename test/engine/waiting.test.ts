@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import type { Progress } from '../../src/engine/core.ts'
-import { onEachBackend, turns } from '../storage/fixture.ts'
+import { onEachBackend, onSqlite, turns } from '../storage/fixture.ts'
 import { openEngine } from './fixture.ts'
 
 const never = () => new Promise<never>(() => {})
@@ -120,7 +120,7 @@ onEachBackend('cases are listed with the latest first, a page at a time, and by 
   }
 })
 
-onEachBackend('a refused write tells the whole process that the store was taken over', async (open) => {
+onSqlite('a refused write tells the whole process that the store was taken over', async (open) => {
   await using engine = await openEngine(open, { isStarted: false })
   const { instanceId } = await engine.submit()
   const other = await engine.store.takeOver()
@@ -134,7 +134,7 @@ onEachBackend('a refused write tells the whole process that the store was taken 
   await other.close()
 })
 
-onEachBackend('whoever waits hears that the store was taken over, and the workers leave', async (open) => {
+onSqlite('whoever waits hears that the store was taken over, and the workers leave', async (open) => {
   await using engine = await openEngine(open, { isStarted: false })
   const { instanceId } = await engine.submit()
   const waiting = engine.core.waitFor(instanceId)

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
+import { test } from 'node:test'
 import type { Row } from '../../src/storage/backend.ts'
-import { onEachBackend, type OpenStore, type StoreFixture } from './fixture.ts'
+import { onEachBackend, onSqlite, type OpenStore, type StoreFixture } from './fixture.ts'
+import { openPostgresStore } from './postgres-store.ts'
 import { claimOne, readyCase, stepCommit } from './ready-case.ts'
 
 const appendOnly = ['audit_events', 'checkpoints', 'payloads'] as const
@@ -18,14 +20,25 @@ async function rowsOf(store: StoreFixture, table: string): Promise<Row[]> {
   return await store.sql(`select * from ${table} order by 1, 2, 3`)
 }
 
-/** Every statement is tried as a person at a shell would run it, with SQLite's own settings either way. */
+/** Settings of a shell with which a statement might pass; each statement is tried with all of them. */
+const settings = {
+  sqlite: ['pragma recursive_triggers = off', 'pragma recursive_triggers = on'],
+  postgres: ['set session_replication_role = origin', 'set session_replication_role = replica'],
+}
+
+/** Every statement is tried as a person at a shell would run it. */
 async function refuses(store: StoreFixture, table: AppendOnly, statement: string, why = /append-only/): Promise<void> {
   const before = await rowsOf(store, table)
-  for (const setting of ['off', 'on']) {
-    await store.sql(`pragma recursive_triggers = ${setting}`)
-    await assert.rejects(store.sql(statement), why, `${statement} with recursive_triggers ${setting}`)
+  for (const setting of settings[store.backend.dialect.name]) {
+    await store.sql(setting)
+    await assert.rejects(store.sql(statement), why, `${statement} with ${setting}`)
   }
   assert.deepEqual(await rowsOf(store, table), before, statement)
+}
+
+/** Statements that SQLite alone knows, and with which it replaces a row without removing it. */
+function inSqlite(store: StoreFixture, ...statements: readonly string[]): readonly string[] {
+  return store.backend.dialect.name === 'sqlite' ? statements : []
 }
 
 for (const table of appendOnly) {
@@ -41,9 +54,23 @@ for (const table of appendOnly) {
       const changed = column === 'payload_id' && table === 'payloads' ? `'x' || payload_id` : `'${other}'`
       await refuses(store, table, `update ${table} set ${column} = ${changed}`)
       await refuses(store, table, `update ${table} set ${column} = ${column}`)
-      await refuses(store, table, `update or replace ${table} set ${column} = ${changed}`)
-      await refuses(store, table, `update or ignore ${table} set ${column} = ${changed}`)
+      for (const verb of inSqlite(store, 'update or replace', 'update or ignore')) {
+        await refuses(store, table, `${verb} ${table} set ${column} = ${changed}`)
+      }
     }
+  })
+}
+
+/** What PostgreSQL has beside UPDATE and DELETE to be rid of rows. */
+for (const table of appendOnly) {
+  test(`postgres: ${table} is neither emptied nor merged into`, async () => {
+    await using store = await openWithRows(openPostgresStore)
+
+    await refuses(store, table, `truncate ${table}`)
+    await refuses(store, table, `truncate ${table} restart identity cascade`)
+    const merge = `merge into ${table} t using (select 1) as s on true when matched then`
+    await refuses(store, table, `${merge} delete`)
+    await refuses(store, table, `${merge} update set instance_id = 'another'`)
   })
 }
 
@@ -51,7 +78,7 @@ for (const table of appendOnly) {
 const hiddenNames = ['rowid', '_rowid_', 'oid']
 
 for (const table of appendOnly) {
-  onEachBackend(`no row of ${table} gives way to another by a hidden name`, async (open) => {
+  onSqlite(`no row of ${table} gives way to another by a hidden name`, async (open) => {
     await using store = await openWithRows(open)
     const [row] = await rowsOf(store, table)
     const values = Object.entries(row!).filter(([column]) => column !== 'entry')
@@ -101,16 +128,22 @@ for (const table of appendOnly) {
         .map((column) => `${column} = excluded.${column}`)
         .join(', ')
 
-      await refuses(store, table, insertOf('insert or replace', table, row))
-      await refuses(store, table, insertOf('replace', table, row))
-      await refuses(store, table, insertOf('insert or ignore', table, row))
-      await refuses(store, table, insertOf('insert', table, row))
+      for (const verb of inSqlite(store, 'insert or replace', 'replace', 'insert or ignore')) {
+        await refuses(store, table, insertOf(verb, table, row))
+      }
+      await refuses(store, table, insertOf('insert', table, row), /append-only|duplicate key/)
       await refuses(
         store,
         table,
         insertOf('insert', table, row, `on conflict (${key.join(', ')}) do update set ${set}`),
       )
-      await refuses(store, table, insertOf('insert', table, row, `on conflict do nothing`))
+      const beside = insertOf('insert', table, row, 'on conflict do nothing')
+      if (store.backend.dialect.name === 'sqlite') await refuses(store, table, beside)
+      else {
+        const before = await rowsOf(store, table)
+        await store.sql(beside)
+        assert.deepEqual(await rowsOf(store, table), before)
+      }
     })
   }
 }
@@ -124,7 +157,9 @@ onEachBackend('a new row that meets no other is taken', async (open) => {
   await using store = await openWithRows(open)
   for (const table of appendOnly) {
     const before = await rowsOf(store, table)
-    await store.sql(insertOf('insert or replace', table, freshRow(table, before[0]!)))
+    for (const verb of ['insert', ...inSqlite(store, 'insert or replace')].slice(-1)) {
+      await store.sql(insertOf(verb, table, freshRow(table, before[0]!)))
+    }
 
     assert.equal((await rowsOf(store, table)).length, before.length + 1)
   }
@@ -143,7 +178,7 @@ onEachBackend('rows are numbered in the order in which they were written, from 1
   const [stored] = await rowsOf(store, 'audit_events')
   for (const entry of [0, -1]) {
     const row = { ...freshRow('audit_events', stored!), entry }
-    await assert.rejects(store.sql(insertOf('insert or replace', 'audit_events', row)), /constraint/i)
+    await assert.rejects(store.sql(insertOf('insert', 'audit_events', row)), /constraint/i)
   }
 })
 

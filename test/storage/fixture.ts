@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { test, type TestContext } from 'node:test'
-import type { Backend, Row, SqlValue } from '../../src/storage/backend.ts'
+import type { Backend, CommitProbe, Row, SqlValue } from '../../src/storage/backend.ts'
 import { lockPath } from '../../src/storage/lock.ts'
 import { openStore } from '../../src/storage/open.ts'
-import type { CommitProbe } from '../../src/storage/sqlite-writer.ts'
+import { openPostgresStore } from './postgres-store.ts'
 
 /** A store with nothing in it, for one test; closed and gone when the test ends. */
 export interface StoreFixture extends AsyncDisposable {
@@ -14,6 +14,10 @@ export interface StoreFixture extends AsyncDisposable {
   readonly backend: Backend
   /** Runs plain SQL beside the store, as anybody with a shell could. */
   sql<R extends object = Row>(text: string, ...params: SqlValue[]): Promise<R[]>
+  /** Operations of its holders that are on their way to the store or back; nothing for a store that answers at once. */
+  readonly underWay: number
+  /** Something that is another thing after every write, whoever made it. */
+  version(): Promise<unknown>
   /** How many rows each table has. */
   rowCounts(): Promise<Readonly<Record<string, number>>>
   /** Closes the store and opens it again, as after a restart. */
@@ -32,11 +36,17 @@ export type OpenStore = (options?: StoreOptions) => Promise<StoreFixture>
 /** Every database that the program runs on. What is promised of one is promised of all. */
 export const backends: readonly { readonly name: string; readonly open: OpenStore }[] = [
   { name: 'sqlite', open: openSqlite },
+  { name: 'postgres', open: openPostgresStore },
 ]
 
 /** A test for each database. */
 export function onEachBackend(promise: string, story: (open: OpenStore, context: TestContext) => Promise<void>): void {
   for (const { name, open } of backends) test(`${name}: ${promise}`, (context) => story(open, context))
+}
+
+/** A test of what only a SQLite file can do or suffer. */
+export function onSqlite(promise: string, story: (open: OpenStore, context: TestContext) => Promise<void>): void {
+  test(`sqlite: ${promise}`, (context) => story(openSqlite, context))
 }
 
 /** A folder for one test; gone when the test ends. */
@@ -74,6 +84,10 @@ async function openSqlite({ probe, nowMs = 1_000 }: StoreOptions = {}): Promise<
     },
     async sql<R>(text: string, ...params: SqlValue[]) {
       return ask<R>(text, params)
+    },
+    underWay: 0,
+    async version() {
+      return ask<{ data_version: number }>('pragma data_version')[0]!.data_version
     },
     async rowCounts() {
       const tables = ask<{ name: string }>(`select name from sqlite_master where type = 'table'`)
@@ -114,7 +128,8 @@ export async function until(condition: () => boolean | Promise<boolean>, what = 
   }
 }
 
-const patienceMs = 5000
+/** How long anything may take that is certain to happen. */
+export const patienceMs = 5000
 
 /** Gives everything that waits for nothing but its turn the time to come to rest. */
 export async function turns(count = 12): Promise<void> {

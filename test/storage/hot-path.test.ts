@@ -42,10 +42,7 @@ onEachBackend('no more is claimed than was asked for, and nothing twice', async 
 
   const claims = await Promise.all([claimAll(store.backend, 2), claimAll(store.backend, 2), claimAll(store.backend, 2)])
 
-  assert.deepEqual(
-    claims.map(({ length }) => length),
-    [2, 2, 1],
-  )
+  assert.deepEqual(claims.map(({ length }) => length).sort(), [1, 2, 2])
   assert.equal(new Set(claims.flat().map(({ instanceId }) => instanceId)).size, 5)
 })
 
@@ -99,17 +96,14 @@ onEachBackend('an idle poll writes nothing', async (open) => {
   await using store = await open()
   await readyCase(store.backend)
   await claimAll(store.backend)
-  const version = async () => (await store.sql<{ data_version: number }>('pragma data_version'))[0]!.data_version
-  const changes = () =>
-    store.backend.transaction((tx) => tx.query<{ changes: number }>('select total_changes() as changes'))
-  const before = [await version(), await changes()]
+  const before = await store.version()
 
   for (let index = 0; index < 10; index++) {
     assert.equal(await store.backend.hotPath.anyReady(), false)
     assert.deepEqual(await claimAll(store.backend), [])
   }
 
-  assert.deepEqual([await version(), await changes()], before)
+  assert.equal(await store.version(), before)
 })
 
 /** Only an event, as before an outside effect or when a step is to be tried again. */

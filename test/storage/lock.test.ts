@@ -6,7 +6,7 @@ import { readMeta } from '../../src/storage/meta.ts'
 import { lockPath } from '../../src/storage/lock.ts'
 import { openStore, openStoreForReading } from '../../src/storage/open.ts'
 import { readWork } from '../../src/storage/work.ts'
-import { onEachBackend, plainConnection, temporaryFolder } from './fixture.ts'
+import { onSqlite, plainConnection, temporaryFolder } from './fixture.ts'
 import { holdElsewhere } from './held-store.ts'
 import { claimOne, readyCase, stepCommit } from './ready-case.ts'
 
@@ -91,7 +91,7 @@ test('the refusal does not wait: a locked store is named at once', async () => {
   await backend.close()
 })
 
-onEachBackend('whoever lost the store to another holder writes nothing any more', async (open) => {
+onSqlite('whoever lost the store to another holder writes nothing any more', async (open) => {
   await using store = await open()
   const lost = store.backend
   await readyCase(lost)
@@ -111,7 +111,7 @@ onEachBackend('whoever lost the store to another holder writes nothing any more'
   assert.deepEqual(await store.sql('select * from meta, work'), before)
 })
 
-onEachBackend('what was queued before the store was lost is refused with it', async (open) => {
+onSqlite('what was queued before the store was lost is refused with it', async (open) => {
   await using store = await open()
   const lost = store.backend
   const taking = store.takeOver()
@@ -121,7 +121,7 @@ onEachBackend('what was queued before the store was lost is refused with it', as
   await assert.rejects(queued, { code: 'CC_ERR_STORE_LOST' })
 })
 
-onEachBackend('each new holder raises the epoch and finds every claim given back', async (open) => {
+onSqlite('each new holder raises the epoch and finds every claim given back', async (open) => {
   await using store = await open()
   const instanceId = await readyCase(store.backend)
   const old = await claimOne(store.backend)

@@ -1,0 +1,205 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import pg from 'pg'
+import { isCoreError } from '../errors.ts'
+import type { SqlValue } from './backend.ts'
+import type { PostgresAddress } from './postgres-address.ts'
+import { connectionRefusal, isFatal } from './postgres-errors.ts'
+
+export interface ConnectionSettings {
+  readonly address: PostgresAddress
+  /** Asked anew for each connection; unset: the password of the address. */
+  readonly password?: (() => Promise<string>) | undefined
+  readonly schema: string
+  /** A pooler stands in between: nothing may be said at the start of a session, and none is ours for long. */
+  readonly isPooled: boolean
+  /** For changing tables, which takes as long as it takes. */
+  readonly isUnhurried?: boolean
+  readonly poolMin: number
+  readonly poolMax: number
+}
+
+/** How long a connection is waited for, whether it has to be made or to become free. */
+const acquireMs = 10_000
+/** How long a server that is away may be so, and the pauses between two tries to reach it. */
+const patienceMs = 5000
+const firstPauseMs = 20
+const longestPauseMs = 500
+/** Connections above the minimum go when nobody has needed them for so long. */
+const idleMs = 30_000
+
+/** What the server ends by itself, so that nothing that was forgotten holds rows for ever. */
+export const timeouts = {
+  statement_timeout: 60_000,
+  lock_timeout: 10_000,
+  idle_in_transaction_session_timeout: 60_000,
+} as const
+
+/** How much longer a server is waited for that says nothing at all: it, or the way to it, is gone. */
+const graceMs = 5000
+/** When a silent connection is first asked whether it is there. */
+const keepAliveMs = 10_000
+
+/** A connection for one user at a time. */
+export interface Connection {
+  /** Runs one statement, or a text of several without parameters, of which the last one's result comes. */
+  run(sql: string, params?: readonly SqlParam[]): Promise<pg.QueryResult>
+  /** The session has ended, whoever ended it. */
+  readonly isLost: boolean
+  /** Ends what was begun without keeping anything of it; a session in which that fails is given up. */
+  rollBack(): Promise<void>
+  release(): void
+}
+
+/** Lends a connection for as long as the act takes. */
+export type Lend = <T>(act: (connection: Connection) => Promise<T>) => Promise<T>
+
+/** What a parameter may be; an array is one parameter with a cast of its own. */
+export type SqlParam = SqlValue | readonly SqlValue[]
+
+/** The connections of a store: as many as `poolMin` are there from the beginning, `poolMax` at the most. */
+export class PostgresConnections {
+  private readonly pool: pg.Pool
+  private readonly location: string
+  private readonly poolMin: number
+
+  constructor(settings: ConnectionSettings) {
+    this.location = settings.address.masked
+    this.poolMin = settings.poolMin
+    this.pool = new pg.Pool({
+      ...clientConfig(settings),
+      idleTimeoutMillis: idleMs,
+      min: settings.poolMin,
+      max: settings.poolMax,
+    })
+    // An idle connection that breaks is replaced when one is needed, and whoever needs it hears why there is none.
+    this.pool.on('error', () => {})
+    this.pool.on('connect', (client) => void client.on('error', () => lost.add(client)))
+  }
+
+  /** Opens the connections that are there at all times: the driver's own minimum only keeps those that came to be. */
+  async warmUp(): Promise<void> {
+    const opening = Array.from({ length: this.poolMin }, () => this.tryAcquire())
+    const opened = await Promise.allSettled(opening)
+    for (const one of opened) if (one.status === 'fulfilled') one.value.release()
+    for (const one of opened) if (one.status === 'rejected') throw one.reason
+  }
+
+  /**
+   * A server that restarts is waited for, a little while: what was done outside of it, such as the result of a step, is
+   * worth more than a quick refusal.
+   */
+  async acquire(): Promise<Connection> {
+    const startedAt = performance.now()
+    for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
+      try {
+        return await this.tryAcquire()
+      } catch (error) {
+        const isOver = performance.now() - startedAt > patienceMs
+        if (!isCoreError(error, 'CC_ERR_SERVER_AWAY') || isOver || this.pool.ending) throw error
+      }
+      await delay(pauseMs)
+    }
+  }
+
+  private async tryAcquire(): Promise<Connection> {
+    const client = await this.pool.connect().catch((error: unknown) => {
+      throw connectionRefusal(error, this.location)
+    })
+    return new PooledConnection(client)
+  }
+
+  close(): Promise<void> {
+    return this.pool.end()
+  }
+}
+
+const lost = new WeakSet<pg.ClientBase>()
+
+class PooledConnection implements Connection {
+  private readonly client: pg.PoolClient
+  private hasEnded = false
+
+  constructor(client: pg.PoolClient) {
+    this.client = client
+  }
+
+  get isLost(): boolean {
+    return this.hasEnded || lost.has(this.client)
+  }
+
+  async run(sql: string, params: readonly SqlParam[] = []): Promise<pg.QueryResult> {
+    for (const param of params) refuseUnbindable(param)
+    try {
+      return last(await this.client.query(sql, params as unknown[]))
+    } catch (error) {
+      // Whatever is no answer of the server leaves open what the session is doing.
+      const isAnswer = error instanceof pg.DatabaseError || error instanceof RangeError
+      if (isFatal(error) || !isAnswer) this.hasEnded = true
+      throw error
+    }
+  }
+
+  async rollBack(): Promise<void> {
+    if (this.isLost) return
+    try {
+      await this.client.query('rollback')
+    } catch {
+      this.hasEnded = true
+    }
+  }
+
+  release(): void {
+    this.client.release(this.isLost)
+  }
+}
+
+/** The driver answers several statements with several results. */
+function last(result: pg.QueryResult | pg.QueryResult[]): pg.QueryResult {
+  return Array.isArray(result) ? result.at(-1)! : result
+}
+
+/** The driver would write an object as JSON and a flag as `true`; no column of ours takes either. */
+function refuseUnbindable(param: unknown): void {
+  if (Array.isArray(param)) return param.forEach(refuseUnbindable)
+  if (param === null || typeof param === 'string' || typeof param === 'number') return
+  throw Object.assign(new TypeError(`no column takes a value of type ${typeof param}`), {
+    code: 'ERR_INVALID_ARG_TYPE',
+  })
+}
+
+/** What one session is opened with. */
+export function clientConfig({
+  address,
+  password,
+  schema,
+  isPooled,
+  isUnhurried,
+}: ConnectionSettings): pg.ClientConfig {
+  const { host, port, user, database, ssl } = address
+  return {
+    ...{ host, port, user, database, ssl },
+    ...(password ? { password } : address.password === undefined ? {} : { password: address.password }),
+    application_name: 'cognitive-core',
+    keepAlive: true,
+    keepAliveInitialDelayMillis: keepAliveMs,
+    connectionTimeoutMillis: acquireMs,
+    ...(isUnhurried ? {} : { query_timeout: timeouts.statement_timeout + graceMs }),
+    types: { getTypeParser },
+    // Statements name tables without their schema; temporary ones must not stand before them.
+    ...(isPooled ? {} : { ...timeouts, options: `-c search_path=${schema},pg_temp` }),
+  }
+}
+
+const int8 = 20
+
+function getTypeParser(oid: number, format?: 'text' | 'binary') {
+  if (oid === int8 && format !== 'binary') return toSafeNumber
+  return pg.types.getTypeParser(oid, format as 'text') as (text: string) => unknown
+}
+
+/** As SQLite's driver does: a number that cannot be read exactly is an error, and never another number. */
+function toSafeNumber(text: string): number {
+  const value = Number(text)
+  if (!Number.isSafeInteger(value)) throw new RangeError(`the number ${text} cannot be read exactly`)
+  return value
+}
