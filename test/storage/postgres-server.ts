@@ -18,12 +18,20 @@ const patienceMs = 60_000
 let dsn: Promise<string> | undefined
 
 /**
- * The DSN of a PostgreSQL on which tests may do as they like: that of CC_TEST_DSN, or one that is started from npm's
- * binaries by whoever needs it first.
+ * The DSN of a PostgreSQL on which tests may do as they like, started from npm's binaries by whoever needs it first.
  */
 export function postgresServer(): Promise<string> {
-  return (dsn ??= process.env.CC_TEST_DSN ? Promise.resolve(process.env.CC_TEST_DSN) : askKeeper())
+  return (dsn ??= askKeeper())
 }
+
+/** Every server that the tests are put to: the one from npm, and those whose DSN stand in CC_TEST_DSN, by commas. */
+export const postgresServers: readonly { readonly name: string; readonly dsn: () => Promise<string> }[] = [
+  { name: 'postgres', dsn: postgresServer },
+  ...(process.env.CC_TEST_DSN ?? '')
+    .split(',')
+    .filter((other) => other !== '')
+    .map((other) => ({ name: `postgres at ${new URL(other).host}`, dsn: () => Promise.resolve(other) })),
+]
 
 async function askKeeper(): Promise<string> {
   const startedAt = performance.now()

@@ -1,10 +1,11 @@
+import { test } from 'node:test'
 import pg from 'pg'
 import { randomHex } from '../../src/domain/identity.ts'
 import type { Row, SqlValue } from '../../src/storage/backend.ts'
 import type { PostgresBackend } from '../../src/storage/postgres.ts'
 import { openPostgres, type PostgresOptions } from '../../src/storage/postgres-open.ts'
 import type { StoreFixture, StoreOptions } from './fixture.ts'
-import { postgresServer } from './postgres-server.ts'
+import { postgresServer, postgresServers } from './postgres-server.ts'
 
 /** How long the server may take to end the sessions of a holder that is to be dead. */
 const endingMs = 5000
@@ -19,9 +20,29 @@ export interface PostgresFixture extends StoreFixture {
   join(options?: Partial<PostgresOptions>): Promise<PostgresBackend>
 }
 
-/** A schema of its own for one test, in the database that all tests share. */
-export async function openPostgresStore({ probe, nowMs = 1_000 }: StoreOptions = {}): Promise<PostgresFixture> {
-  const server = new URL(await postgresServer())
+export interface PostgresStoreOptions extends StoreOptions {
+  /** The DSN of a server; unset: the one that all tests share. */
+  readonly server?: string
+}
+
+export type OpenPostgresStore = (options?: StoreOptions) => Promise<PostgresFixture>
+
+/** Every PostgreSQL that the tests are put to. */
+export const postgresBackends: readonly { readonly name: string; readonly open: OpenPostgresStore }[] =
+  postgresServers.map(({ name, dsn }) => ({
+    name,
+    open: async (options) => await openPostgresStore({ ...options, server: await dsn() }),
+  }))
+
+/** A test of what only PostgreSQL can do or suffer. */
+export function onEachPostgres(promise: string, story: (open: OpenPostgresStore) => Promise<void>): void {
+  for (const { name, open } of postgresBackends) test(`${name}: ${promise}`, () => story(open))
+}
+
+/** A schema of its own for one test, in a database that tests share. */
+export async function openPostgresStore(options: PostgresStoreOptions = {}): Promise<PostgresFixture> {
+  const { probe, nowMs = 1_000 } = options
+  const server = new URL(options.server ?? (await postgresServer()))
   const schema = `t_${randomHex(8)}`
   const shell = openShell(server.href, schema)
   const [{ owner }] = (await shell.query<{ owner: string }>('select current_user as owner')).rows as [{ owner: string }]
