@@ -25,6 +25,39 @@ export const catalogue = {
     says: 'Task {taskId} was decided already: {decision} by {decidedBy}.',
     remedy: 'The first decision stands. See: cognitive-core task {taskId}',
   },
+  CC_ERR_APPCONFIG_AWAY: {
+    exit: 1,
+    status: 503,
+    says: 'The settings in App Configuration {endpoint} cannot be read: {why}.',
+    remedy: 'Check the address and the network and start again; nothing was started without these settings.',
+  },
+  CC_ERR_APPCONFIG_EMPTY: {
+    exit: 1,
+    status: 500,
+    says: 'App Configuration {endpoint} has no setting {where}.',
+    remedy:
+      'Correct CC_APPCONFIG_LABEL, or set one: az appconfig kv set --endpoint {endpoint} --key CC_DB_BACKEND --value postgres',
+  },
+  CC_ERR_APPCONFIG_LOGIN: {
+    exit: 1,
+    status: 500,
+    says: 'App Configuration {endpoint} does not let this program in: {why}.',
+    remedy:
+      'Correct CC_APPCONFIG_CONNECTION_STRING, or give the identity the role App Configuration Data Reader; check the clock too.',
+  },
+  CC_ERR_APPCONFIG_REFERENCE: {
+    exit: 2,
+    status: 500,
+    says: '{name} in App Configuration {endpoint} refers to a Key Vault, which this program does not read.',
+    remedy:
+      'Set {name} in the environment from the vault, or store a DSN without a password there and set CC_DB_AUTH=entra.',
+  },
+  CC_ERR_AZURE_PACKAGE: {
+    exit: 1,
+    status: 500,
+    says: '{setting} needs the package {package}, which {why}.',
+    remedy: 'Run: npm install {version}',
+  },
   CC_ERR_BACKEND: {
     exit: 2,
     status: 500,
@@ -127,6 +160,12 @@ export const catalogue = {
     says: '{name} cannot be used: {why}.',
     remedy: 'Set {name} to a DSN such as postgres://user:password@host:5432/database',
   },
+  CC_ERR_DSN_PASSWORD: {
+    exit: 2,
+    status: 500,
+    says: '{name} holds a password, and CC_DB_AUTH is entra.',
+    remedy: 'Take the password out of it, or set CC_DB_AUTH=password.',
+  },
   CC_ERR_DUPLICATE_WORKFLOW: {
     exit: 1,
     status: 500,
@@ -138,6 +177,13 @@ export const catalogue = {
     status: 500,
     says: 'The database {location} would not keep what it commits: {setting} is {value}.',
     remedy: 'Put it on a local file system, and leave its settings to this program.',
+  },
+  CC_ERR_ENTRA_TOKEN: {
+    exit: 1,
+    status: 503,
+    says: 'Microsoft Entra gave no token for {scope}: {why}.',
+    remedy:
+      'Give the machine a managed identity, or log in with az login; a running service asks again with the next connection.',
   },
   CC_ERR_ERASED: {
     exit: 5,
@@ -604,6 +650,12 @@ export const catalogue = {
     says: 'The service follows cases for {max} viewers already, and takes no more.',
     remedy: 'Close streams that nobody reads, or ask for the case now and then.',
   },
+  CC_ERR_TWO_STORES: {
+    exit: 3,
+    status: 500,
+    says: 'CC_DB_BACKEND is postgres, and {name} names a SQLite store that has not been moved: {path}.',
+    remedy: 'Move it with cognitive-core graduate --to DSN, or leave {name} out to start without its cases.',
+  },
   CC_ERR_UNEXPECTED: {
     exit: 1,
     status: 500,
@@ -639,6 +691,12 @@ export const catalogue = {
     status: 404,
     says: 'Case {instanceId} has no payload {payloadId}.',
     remedy: 'See: cognitive-core case {instanceId} --audit',
+  },
+  CC_ERR_UNKNOWN_SETTING: {
+    exit: 2,
+    status: 500,
+    says: '{name} in {where} is {why}.',
+    remedy: 'Take it out; docs/configuration.md shows what may stand there.',
   },
   CC_ERR_UNKNOWN_TASK: {
     exit: 1,

@@ -3,6 +3,8 @@ import { maxSqliteWorkers } from '../config.ts'
 import type { Core } from '../engine/core.ts'
 import { CoreError } from '../errors.ts'
 import type { Log } from '../log.ts'
+import { originInWords } from '../setting-sources.ts'
+import { shownSettings } from '../shown-settings.ts'
 import { type Act, example } from './command.ts'
 import type { Context, Service } from './context.ts'
 import { strong } from './lines.ts'
@@ -94,6 +96,7 @@ export async function aboutService(context: Context, service: Service, core: Cor
       body: 'bodies up to 1 MiB',
     },
     keys: keys ? keys.length : null,
+    settings: shownSettings(config),
     next: first
       ? context.next('submit', first.workflow, '--domain', first.domain, '--input', 'case.json')
       : context.next('serve', '--pack', 'DIR'),
@@ -113,6 +116,7 @@ export function showService(
     ['model', about.model ?? 'none: what needs one is refused'],
     ['limits', Object.values(about.limits).join(', ')],
     ['keys', keysInWords(about.keys, config.apiKeysFile)],
+    ...settingLines(about.settings),
     ['next', about.next],
   ])
 }
@@ -122,6 +126,15 @@ function packLines(workflows: ReturnType<Core['listWorkflows']>): (readonly [str
   return workflows.map(({ pack, workflow, domain, definitionHash }, index) => [
     index === 0 ? 'packs' : '',
     `${pack}: ${workflow} · ${domain}, ${definitionHash.slice(0, 12)}`,
+  ])
+}
+
+/** Settings that somebody has chosen, and where. */
+function settingLines(settings: ReturnType<typeof shownSettings>): (readonly [string, string])[] {
+  const chosen = Object.entries(settings).filter(([, { source }]) => source !== 'default')
+  return chosen.map(([name, shown], index) => [
+    index === 0 ? 'settings' : '',
+    `${name}=${shown.value} (${originInWords(shown)})`,
   ])
 }
 
