@@ -27,6 +27,9 @@ const longestPauseMs = 500
 /** Connections above the minimum go when nobody has needed them for so long. */
 const idleMs = 30_000
 
+/** A session outlives the token it was let in with; it is replaced before that has expired, so that a right taken away ends. */
+const tokenLifetimeS = 50 * 60
+
 /** What the server ends by itself, so that nothing that was forgotten holds rows for ever. */
 export const timeouts = {
   statement_timeout: 60_000,
@@ -68,6 +71,7 @@ export class PostgresConnections {
     this.pool = new pg.Pool({
       ...clientConfig(settings),
       idleTimeoutMillis: idleMs,
+      ...(settings.password && { maxLifetimeSeconds: tokenLifetimeS }),
       min: settings.poolMin,
       max: settings.poolMax,
     })
@@ -95,7 +99,7 @@ export class PostgresConnections {
         return await this.tryAcquire()
       } catch (error) {
         const isOver = performance.now() - startedAt > patienceMs
-        if (!isCoreError(error, 'CC_ERR_SERVER_AWAY') || isOver || this.pool.ending) throw error
+        if (!isPassing(error) || isOver || this.pool.ending) throw error
       }
       await delay(pauseMs)
     }
@@ -111,6 +115,10 @@ export class PostgresConnections {
   close(): Promise<void> {
     return this.pool.end()
   }
+}
+
+function isPassing(error: unknown): boolean {
+  return isCoreError(error, 'CC_ERR_SERVER_AWAY') || isCoreError(error, 'CC_ERR_ENTRA_TOKEN')
 }
 
 const lost = new WeakSet<pg.ClientBase>()
