@@ -134,6 +134,8 @@ export interface TaskFilter {
 export interface CoreConfig {
   /** The SQLite file; made when it is not there. */
   readonly path?: string
+  /** Somebody chose the path: beside `postgres` it must not lead to a store that was left behind. */
+  readonly isPathSet?: boolean
   /** The PostgreSQL database, in place of `path`. */
   readonly postgres?: PostgresSettings | undefined
   /** A store that was opened before, in place of both. The core closes it. */
