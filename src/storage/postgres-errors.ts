@@ -39,6 +39,8 @@ export function connectionRefusal(error: unknown, location: string): unknown {
   switch (sqlState(error)) {
     case '28P01':
     case '28000':
+      // A server that takes nobody in plain text has no rule for whoever comes so.
+      if (/no encryption/.test(why)) return refuse('CC_ERR_SERVER_TLS')
       return refuse('CC_ERR_SERVER_LOGIN')
     case '3D000':
       return refuse('CC_ERR_NO_DATABASE')
