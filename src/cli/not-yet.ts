@@ -48,23 +48,6 @@ const moving: readonly Announced[] = [
   },
 ]
 
-const provisioning: readonly Announced[] = [
-  {
-    command: 'azure',
-    description: 'print the az commands that make a database; they hold no secrets',
-    options: [
-      ['--resource-group <name>', 'where it belongs'],
-      ['--name <name>', 'its name'],
-      ['--location <location>', 'its region'],
-      ['--sku <sku>', 'its size'],
-      ['--version <version>', 'of PostgreSQL'],
-      ['--storage-gb <n>', 'its disk'],
-    ],
-    example: 'provision azure --name cases-db',
-    remedy: 'Stay with SQLite for now.',
-  },
-]
-
 /** What runs cases elsewhere, and what says how far this place goes. */
 export function addWorking(program: Command, act: Act): void {
   addAll(program, working, act)
@@ -73,7 +56,6 @@ export function addWorking(program: Command, act: Act): void {
 /** Leaving the file for another database. */
 export function addMoving(program: Command, act: Act): void {
   addAll(program, moving, act)
-  addAll(program.command('provision').description('prepare a database elsewhere'), provisioning, act)
 }
 
 function addAll(parent: Command, announced: readonly Announced[], act: Act): void {

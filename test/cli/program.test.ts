@@ -159,7 +159,11 @@ const commands: Readonly<Record<string, Row>> = {
     code: 'CC_ERR_USAGE',
   },
   graduate: notYet('graduate', '--to', 'postgres://db/cases'),
-  'provision azure': notYet('provision', 'azure'),
+  'provision azure': {
+    done: () => ['provision', 'azure'],
+    refused: () => ['provision', 'azure', '--version', '9'],
+    code: 'CC_ERR_SETTING',
+  },
 }
 
 async function prepare(): Promise<Prepared & AsyncDisposable> {
