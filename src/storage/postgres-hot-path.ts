@@ -4,7 +4,9 @@ import { eventColumns, eventValues } from './audit.ts'
 import { type CommitProbe, CommitUnknownError, type SqlValue } from './backend.ts'
 import { checkpointValues } from './checkpoints.ts'
 import { type Claimed, type SubmittedRow, toSubmittedCase } from './claimed.ts'
+import { definitionColumns } from './definitions.ts'
 import {
+  type Beginnings,
   type ClaimRequest,
   givesBack,
   type HotPath,
@@ -12,16 +14,19 @@ import {
   type Refill,
   type StepCommit,
   type StepCommitResult,
+  type Submission,
+  type SubmissionResult,
 } from './hot-path.ts'
-import { endingColumns, endingValues } from './instances.ts'
+import { endingColumns, endingValues, instanceValues, newInstanceColumns } from './instances.ts'
 import { payloadColumns, payloadValues } from './payloads.ts'
 import type { Lend, SqlParam } from './postgres-connections.ts'
 import { isAnswered, isRefusedData } from './postgres-errors.ts'
+import { submissionKeyColumns, submissionKeyValues } from './submission-keys.ts'
 import { newTaskColumns, newTaskValues } from './tasks.ts'
-import { toWork, workColumns, type WorkRow } from './work.ts'
+import { newWorkColumns, newWorkValues, toWork, workColumns, type WorkRow } from './work.ts'
 
 /**
- * Claim and step commit on PostgreSQL: one statement each, which is a transaction by itself and one way to the server and
+ * Submission, claim and step commit on PostgreSQL: one statement each, which is a transaction by itself and one way to the server and
  * back. Rows are locked in the order of their instances, so that two batches never wait for each other in a circle.
  */
 export class PostgresHotPath implements HotPath {
@@ -32,6 +37,29 @@ export class PostgresHotPath implements HotPath {
   constructor(probe: CommitProbe, lend: Lend) {
     this.probe = probe
     this.lend = lend
+  }
+
+  async submit(submissions: readonly Submission[], beginnings: Beginnings): Promise<SubmissionResult[]> {
+    try {
+      return await this.submitTogether(submissions, beginnings)
+    } catch (error) {
+      if (!isRefusedData(error)) throw error
+      if (submissions.length === 1) return [{ kind: 'poisoned', error: error as Error }]
+      return await inHalves(submissions, (some) => this.submit(some, beginnings))
+    }
+  }
+
+  private async submitTogether(
+    submissions: readonly Submission[],
+    beginnings: Beginnings,
+  ): Promise<SubmissionResult[]> {
+    const statement = new Statement()
+    const sql = `with ${submitting(statement, submissions, beginnings).join(', ')}
+      select (select count(*) from settled) as "settled", (select string_agg(place::text, ',') from done) as "done"`
+    const [row] = await this.send<{ settled: number; done: string | null }>(sql, statement.params)
+    if (row!.settled === 0) return submissions.map(() => ({ kind: 'otherwise_settled' }))
+    const done = places(row!.done)
+    return submissions.map((_, place) => ({ kind: done.has(place) ? 'submitted' : 'key_taken' }))
   }
 
   async anyReady(except: readonly string[] = []): Promise<boolean> {
@@ -51,20 +79,8 @@ export class PostgresHotPath implements HotPath {
     } catch (error) {
       if (!isRefusedData(error)) throw error
       if (commits.length === 1) return [{ kind: 'poisoned', error: error as Error }]
-      return await this.commitInHalves(commits)
-    }
-  }
-
-  /** Until the poisoned member stands alone. What is given back is not made up for: the worker looks for itself. */
-  private async commitInHalves(commits: readonly StepCommit[]): Promise<StepCommitResult[]> {
-    const middle = Math.ceil(commits.length / 2)
-    const first = await this.commitSteps(commits.slice(0, middle))
-    try {
-      return [...first, ...(await this.commitSteps(commits.slice(middle)))]
-    } catch (error) {
-      if (error instanceof CommitUnknownError) throw error
-      // The first half may be written: only a read can tell its members from the others.
-      throw new CommitUnknownError('a part of the batch was committed', { cause: error })
+      // What is given back is not made up for: the worker looks for itself.
+      return await inHalves(commits, (some) => this.commitSteps(some))
     }
   }
 
@@ -75,10 +91,10 @@ export class PostgresHotPath implements HotPath {
     const statement = new Statement()
     const parts = committing(statement, commits)
     if (refill) parts.push(claiming(statement, refill.claim, commits.length, '(select count(*) from given)'))
-    const places = `(select string_agg(place::text, ',') from done) as "done"`
-    const answer = refill ? claimedRows(`${places}, `, 'right join (select 1) as always on true') : `select ${places}`
+    const place = `(select string_agg(place::text, ',') from done) as "done"`
+    const answer = refill ? claimedRows(`${place}, `, 'right join (select 1) as always on true') : `select ${place}`
     const rows = await this.send<CommitRow>(`with ${parts.join(', ')} ${answer}`, statement.params)
-    const done = new Set(rows[0]!.done?.split(',').map(Number))
+    const done = places(rows[0]!.done)
     const claimed = rows.filter(({ instanceId }) => typeof instanceId === 'string').map(toClaimed)
     if (commits.some(({ next }, place) => done.has(place) && givesBack(next))) refill?.take(claimed)
     return commits.map((_, place) => ({ kind: done.has(place) ? 'committed' : 'fenced' }))
@@ -98,6 +114,24 @@ export class PostgresHotPath implements HotPath {
       }
     })
   }
+}
+
+/** Until the poisoned member stands alone. */
+async function inHalves<M, R>(members: readonly M[], send: (some: readonly M[]) => Promise<R[]>): Promise<R[]> {
+  const middle = Math.ceil(members.length / 2)
+  const first = await send(members.slice(0, middle))
+  try {
+    return [...first, ...(await send(members.slice(middle)))]
+  } catch (error) {
+    if (error instanceof CommitUnknownError) throw error
+    // The first half may be written: only a read can tell its members from the others.
+    throw new CommitUnknownError('a part of the batch was committed', { cause: error })
+  }
+}
+
+/** The members that were written, as a statement answers with them. */
+function places(done: string | null): ReadonlySet<number> {
+  return new Set(done?.split(',').map(Number))
 }
 
 /** Parameters on their way into one statement, in the order in which its text names them. */
@@ -124,6 +158,7 @@ class Statement {
 const numbers: ReadonlySet<string> = new Set([
   ...['place', 'seq', 'audit_seq', 'next_seq', 'run', 'next_run', 'step_no', 'next_step_no', 'step_count'],
   ...['attempt', 'next_attempt', 'attempts', 'disputed', 'input_tokens', 'output_tokens'],
+  ...['priority', 'cancel_requested', 'simulated'],
 ])
 
 function isNumber(column: string): boolean {
@@ -135,17 +170,68 @@ const memberColumns = [
   ...['next_step', 'next_run', 'next_attempt', 'next_due_ms', 'next_step_no', 'next_seq', 'next_head'],
 ]
 
-/** The fence holds for what is in `held`, and nobody else can change those rows before this statement is through. */
-function committing(statement: Statement, commits: readonly StepCommit[]): string[] {
-  const rowsOf = (values: (commit: StepCommit) => readonly SqlValue[][]) =>
-    commits.flatMap((commit, place) => values(commit).map((row) => [place, ...row]))
-  const insert = (table: string, columns: readonly string[], rows: readonly SqlValue[][], order = 'n.place') =>
-    `new_${table} as (insert into ${table} (${columns.join(', ')})
+/** Keys are taken in their order, so that two batches never wait for each other in a circle. */
+function submitting(
+  statement: Statement,
+  submissions: readonly Submission[],
+  { definitions, simulated }: Beginnings,
+): string[] {
+  const insert = inserter(statement, submissions)
+  const nowMs = submissions[0]!.instance.submittedAtMs
+  const texts = definitions.map(({ hash, text }, place) => [place, hash, text, nowMs])
+  const keys = submissions.flatMap(({ key }, place) => (key ? [[place, ...submissionKeyValues(key)]] : []))
+  const unkeyed = submissions.flatMap(({ key }, place) => (key ? [] : [[place]]))
+  const used = submissions.map(({ instance }, place) => [place, instance.definitionHash])
+  const columns = submissionKeyColumns.join(', ')
+  return [
+    simulated === undefined
+      ? 'settled as (select 1)'
+      : `settled as (update meta set simulated = ${statement.bind(simulated ? 1 : 0, 'bigint')}
+          where id = 1 and simulated is null returning 1)`,
+    `keyed as (select n.* from ${statement.table('n', submissionKeyColumns, keys)})`,
+    `taken as (insert into submission_keys (${columns})
+       select ${columns} from keyed, settled order by actor, key
+       on conflict (actor, key) do nothing returning instance_id)`,
+    `done as (select place from keyed join taken using (instance_id)
+       union all select place from ${statement.table('n', [], unkeyed)}, settled)`,
+    ...(texts.length === 0
+      ? []
+      : [
+          `new_definitions as (insert into definitions (${definitionColumns.join(', ')})
+             select hash, text, stored_at_ms from ${statement.table('n', definitionColumns, texts)}
+              where hash in (select hash from ${statement.table('u', ['hash'], used)} join done using (place))
+              order by hash on conflict (hash) do nothing)`,
+        ]),
+    insert('instances', newInstanceColumns, ({ instance }) => [instanceValues(instance)]),
+    insert('payloads', payloadColumns, ({ input }) => [payloadValues(input)]),
+    insert('audit_events', eventColumns, ({ event }) => [eventValues(event)]),
+    insert('work', newWorkColumns, ({ work }) => [newWorkValues(work)]),
+  ]
+}
+
+/** Makes the part of a statement that inserts rows of those members which are in `done`. */
+function inserter<M>(statement: Statement, members: readonly M[]) {
+  return (
+    table: string,
+    columns: readonly string[],
+    values: (member: M) => readonly SqlValue[][],
+    order = 'n.place',
+  ): string => {
+    const rows = members.flatMap((member, place) => values(member).map((row) => [place, ...row]))
+    return `new_${table} as (insert into ${table} (${columns.join(', ')})
       select ${columns.map((column) => `n.${column}`).join(', ')}
         from ${statement.table('n', columns, rows)} join done using (place) order by ${order})`
+  }
+}
+
+/** The fence holds for what is in `held`, and nobody else can change those rows before this statement is through. */
+function committing(statement: Statement, commits: readonly StepCommit[]): string[] {
+  const insert = inserter(statement, commits)
   const members = commits.map((commit, place) => [place, ...memberValues(commit)])
-  const endings = rowsOf(({ next }) => (next.to === 'end' ? [endingValues(next.ending)] : []))
-  const tasks = rowsOf(({ next }) => (next.to === 'end' ? next.tasks.map(newTaskValues) : []))
+  const endings = commits.flatMap(({ next }, place) =>
+    next.to === 'end' ? [[place, ...endingValues(next.ending)]] : [],
+  )
+  const hasTasks = commits.some(({ next }) => next.to === 'end' && next.tasks.length > 0)
   return [
     `held as (select m.* from ${statement.table('m', memberColumns, members)}
       join work w on w.instance_id = m.instance_id and w.token = m.token and w.step_no = m.step_no and w.run = m.run
@@ -165,23 +251,14 @@ function committing(statement: Statement, commits: readonly StepCommit[]): strin
       where w.instance_id = h.instance_id and w.token = h.token and h.goes_to = 'end' returning h.place, h.goes_to)`,
     `done as (select * from moved union all select * from gone)`,
     `given as (select 1 from done where goes_to in ('release', 'sleep', 'end'))`,
-    insert(
-      'payloads',
-      payloadColumns,
-      rowsOf(({ payloads }) => payloads.map(payloadValues)),
+    insert('payloads', payloadColumns, ({ payloads }) => payloads.map(payloadValues)),
+    insert('checkpoints', Object.values(checkpointColumns), ({ checkpoint }) =>
+      checkpoint ? [checkpointValues(checkpoint)] : [],
     ),
-    insert(
-      'checkpoints',
-      Object.values(checkpointColumns),
-      rowsOf(({ checkpoint }) => (checkpoint ? [checkpointValues(checkpoint)] : [])),
-    ),
-    insert(
-      'audit_events',
-      eventColumns,
-      rowsOf(({ events }) => events.map(eventValues)),
-      'n.place, n.seq',
-    ),
-    ...(tasks.length > 0 ? [insert('tasks', newTaskColumns, tasks)] : []),
+    insert('audit_events', eventColumns, ({ events }) => events.map(eventValues), 'n.place, n.seq'),
+    ...(hasTasks
+      ? [insert('tasks', newTaskColumns, ({ next }) => (next.to === 'end' ? next.tasks.map(newTaskValues) : []))]
+      : []),
     ...(endings.length > 0 ? [ending(statement, endings)] : []),
   ]
 }

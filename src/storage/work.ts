@@ -39,25 +39,22 @@ export type NewWork = Pick<
   'instanceId' | 'priority' | 'definitionHash' | 'step' | 'run' | 'stepNo' | 'auditSeq' | 'auditHead'
 >
 
-const insertSql = insertInto('work', [
-  'instance_id',
-  'priority',
-  'definition_hash',
-  'step',
-  'run',
-  'step_no',
-  'audit_seq',
-  'audit_head',
-  'state',
-  'attempt',
-  'cancel_requested',
-])
+/** In the order of `newWorkValues`. */
+export const newWorkColumns: readonly string[] = [
+  ...['instance_id', 'priority', 'definition_hash', 'step', 'run', 'step_no', 'audit_seq', 'audit_head'],
+  ...['state', 'attempt', 'cancel_requested'],
+]
+
+export function newWorkValues(work: NewWork): SqlValue[] {
+  const { instanceId, priority, definitionHash, step, run, stepNo, auditSeq, auditHead } = work
+  return [instanceId, priority, definitionHash, step, run, stepNo, auditSeq, auditHead, 'ready', 0, 0]
+}
+
+const insertSql = insertInto('work', newWorkColumns)
 
 /** Puts an instance in line for a worker. */
 export async function insertWork(tx: Transaction, work: NewWork): Promise<void> {
-  const { instanceId, priority, definitionHash, step, run, stepNo, auditSeq, auditHead } = work
-  const values = [instanceId, priority, definitionHash, step, run, stepNo, auditSeq, auditHead]
-  await tx.execute(insertSql, [...values, 'ready', 0, 0])
+  await tx.execute(insertSql, newWorkValues(work))
 }
 
 /** Where the row must still stand for somebody other than its claim to change it: nothing came in between. */

@@ -2,13 +2,9 @@ import { type AuditEvent, chainStart, newPayload, nextHead, sealEvent } from '..
 import { newId } from '../../src/domain/identity.ts'
 import type { Checkpoint, Instance, Payload, Work } from '../../src/domain/instance.ts'
 import type { JsonObject } from '../../src/domain/json.ts'
-import { insertEvents } from '../../src/storage/audit.ts'
 import type { Backend } from '../../src/storage/backend.ts'
 import type { Claimed } from '../../src/storage/claimed.ts'
 import type { NextWork, StepCommit } from '../../src/storage/hot-path.ts'
-import { insertInstance } from '../../src/storage/instances.ts'
-import { insertPayload } from '../../src/storage/payloads.ts'
-import { insertWork } from '../../src/storage/work.ts'
 
 const definitionHash = 'd'.repeat(64)
 
@@ -29,13 +25,13 @@ export async function readyCase(
     payload: reference,
   })
   const head = nextHead(submitted)
-  await backend.transaction(async (tx) => {
-    await insertInstance(tx, { ...runningInstance(instanceId, payload.payloadId, nowMs), auditHead: head.hash })
-    await insertPayload(tx, payload)
-    await insertEvents(tx, [submitted])
-    const { seq: auditSeq, hash: auditHead } = head
-    await insertWork(tx, { instanceId, priority, definitionHash, step, run: 1, stepNo: 0, auditSeq, auditHead })
-  })
+  const { seq: auditSeq, hash: auditHead } = head
+  const instance = { ...runningInstance(instanceId, payload.payloadId, nowMs), auditHead }
+  const work = { instanceId, priority, definitionHash, step, run: 1, stepNo: 0, auditSeq, auditHead }
+  const submission = { instance, work, input: payload, event: submitted, key: undefined }
+  const beginnings = { definitions: [], simulated: undefined }
+  const [result] = await backend.hotPath.submit([submission], beginnings)
+  if (result!.kind !== 'submitted') throw new Error(`the case was not taken: ${result!.kind}`)
   return instanceId
 }
 
