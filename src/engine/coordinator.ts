@@ -101,7 +101,7 @@ export class Coordinator extends StoreReader implements Core {
       case 'key_taken':
         return (await this.findSubmission(newCase))!
       case 'otherwise_settled':
-        this.isSimulated = (await this.store.read(readMeta)).simulated
+        this.isSimulated = (await readMeta(this.store)).simulated
         return await this.submit(request)
       case 'submitted':
         this.engine.wake.emit({ is: 'work' })
@@ -231,7 +231,7 @@ export class Coordinator extends StoreReader implements Core {
   }
 
   async ping(): Promise<void> {
-    await this.store.read(readMeta)
+    await readMeta(this.store)
   }
 
   follow(instanceId: string, _after: number, listener: (progress: Progress) => void): () => Promise<void> {

@@ -68,7 +68,7 @@ export class SubmitLane {
   private async settle(member: Member, error: CommitUnknownError): Promise<void> {
     try {
       const { instanceId } = member.submission.instance
-      if (await this.backend.read((reader) => readInstance(reader, instanceId))) member.resolve('submitted')
+      if (await readInstance(this.backend, instanceId)) member.resolve('submitted')
       else if (member.sends < maxSends) this.lane.add(member)
       else member.reject(error)
     } catch (failure) {

@@ -52,11 +52,11 @@ const updates = {
 export class SqliteHotPath implements HotPath {
   readonly isEmptyClaimFree = false
   private readonly writer: SqliteWriter
-  private readonly read: <T>(body: (reader: Reader) => Promise<T>) => Promise<T>
+  private readonly reader: Pick<Reader, 'query'>
 
-  constructor(writer: SqliteWriter, read: <T>(body: (reader: Reader) => Promise<T>) => Promise<T>) {
+  constructor(writer: SqliteWriter, reader: Pick<Reader, 'query'>) {
     this.writer = writer
-    this.read = read
+    this.reader = reader
   }
 
   async submit(submissions: readonly Submission[], beginnings: Beginnings): Promise<SubmissionResult[]> {
@@ -70,10 +70,8 @@ export class SqliteHotPath implements HotPath {
   }
 
   async anyReady(except: readonly string[] = []): Promise<boolean> {
-    return await this.read(async (reader) => {
-      const rows = await reader.query(`select 1 from work where state = 'ready' ${others(except, 0)} limit 1`, except)
-      return rows.length > 0
-    })
+    const sql = `select 1 from work where state = 'ready' ${others(except, 0)} limit 1`
+    return (await this.reader.query(sql, except)).length > 0
   }
 
   claim(request: ClaimRequest): Promise<Claimed[]> {

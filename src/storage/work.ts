@@ -1,7 +1,7 @@
 import type { ChainHead } from '../domain/audit.ts'
 import type { Work } from '../domain/instance.ts'
 import type { Reader, SqlValue, Transaction } from './backend.ts'
-import { aliased, insertInto, type Nullable, withoutNulls } from './rows.ts'
+import { aliased, insertInto, type Nullable, placeholders, withoutNulls } from './rows.ts'
 
 const columns = {
   instanceId: 'instance_id',
@@ -32,6 +32,15 @@ export function toWork(row: WorkRow): Work {
 export async function readWork(reader: Reader, instanceId: string): Promise<Work | undefined> {
   const [row] = await reader.query<WorkRow>(`select ${workColumns} from work where instance_id = $1`, [instanceId])
   return row && toWork(row)
+}
+
+/** Those of these instances that are in line, under way or asleep. */
+export async function listWork(reader: Reader, instanceIds: readonly string[]): Promise<Work[]> {
+  const rows = await reader.query<WorkRow>(
+    `select ${workColumns} from work where instance_id in (${placeholders(instanceIds.length)})`,
+    instanceIds,
+  )
+  return rows.map(toWork)
 }
 
 export type NewWork = Pick<
