@@ -4,6 +4,7 @@ import { isCoreError } from '../errors.ts'
 import type { SqlValue } from './backend.ts'
 import type { PostgresAddress } from './postgres-address.ts'
 import { connectionRefusal, isFatal } from './postgres-errors.ts'
+import { qualifier } from './postgres-names.ts'
 
 export interface ConnectionSettings {
   readonly address: PostgresAddress
@@ -61,10 +62,13 @@ export class PostgresConnections {
   private readonly pool: pg.Pool
   private readonly location: string
   private readonly poolMin: number
+  /** What becomes of a statement on its way. */
+  private readonly rewrite: (sql: string) => string
 
   constructor(settings: ConnectionSettings) {
     this.location = settings.address.masked
     this.poolMin = settings.poolMin
+    this.rewrite = settings.isPooled ? qualifier(settings.schema) : (sql) => sql
     this.pool = new pg.Pool({
       ...clientConfig(settings),
       idleTimeoutMillis: idleMs,
@@ -105,7 +109,7 @@ export class PostgresConnections {
     const client = await this.pool.connect().catch((error: unknown) => {
       throw connectionRefusal(error, this.location)
     })
-    return new PooledConnection(client)
+    return new PooledConnection(client, this.rewrite)
   }
 
   close(): Promise<void> {
@@ -117,10 +121,12 @@ const lost = new WeakSet<pg.ClientBase>()
 
 class PooledConnection implements Connection {
   private readonly client: pg.PoolClient
+  private readonly rewrite: (sql: string) => string
   private hasEnded = false
 
-  constructor(client: pg.PoolClient) {
+  constructor(client: pg.PoolClient, rewrite: (sql: string) => string) {
     this.client = client
+    this.rewrite = rewrite
   }
 
   get isLost(): boolean {
@@ -130,7 +136,7 @@ class PooledConnection implements Connection {
   async run(sql: string, params: readonly SqlParam[] = []): Promise<pg.QueryResult> {
     for (const param of params) refuseUnbindable(param)
     try {
-      return last(await this.client.query(sql, params as unknown[]))
+      return last(await this.client.query(this.rewrite(sql), params as unknown[]))
     } catch (error) {
       // Whatever is no answer of the server leaves open what the session is doing.
       const isAnswer = error instanceof pg.DatabaseError || error instanceof RangeError
@@ -185,9 +191,13 @@ export function clientConfig({
     connectionTimeoutMillis: acquireMs,
     ...(isUnhurried ? {} : { query_timeout: timeouts.statement_timeout + graceMs }),
     types: { getTypeParser },
-    // Statements name tables without their schema; temporary ones must not stand before them.
-    ...(isPooled ? {} : { ...timeouts, options: `-c search_path=${schema},pg_temp` }),
+    ...(isPooled ? {} : { ...timeouts, options: `-c search_path=${searchPath(schema)}` }),
   }
+}
+
+/** Statements name tables without their schema; temporary ones must not stand before them. */
+export function searchPath(schema: string): string {
+  return `${schema},pg_temp`
 }
 
 const int8 = 20
