@@ -5,6 +5,7 @@ import { isCoreError } from '../errors.ts'
 import type { SqlValue } from './backend.ts'
 import type { PostgresAddress } from './postgres-address.ts'
 import { connectionRefusal, isFatal } from './postgres-errors.ts'
+import { qualifier } from './postgres-names.ts'
 
 export interface ConnectionSettings {
   readonly address: PostgresAddress
@@ -64,12 +65,13 @@ export class PostgresConnections {
   private readonly pool: pg.Pool
   private readonly location: string
   private readonly poolMin: number
-  private readonly isPooled: boolean
+  /** What becomes of a statement on its way; unset where the session is ours, and can keep plans. */
+  private readonly rewrite: ((sql: string) => string) | undefined
 
   constructor(settings: ConnectionSettings) {
     this.location = settings.address.masked
     this.poolMin = settings.poolMin
-    this.isPooled = settings.isPooled
+    this.rewrite = settings.isPooled ? qualifier(settings.schema) : undefined
     this.pool = new pg.Pool({
       ...clientConfig(settings),
       idleTimeoutMillis: idleMs,
@@ -110,7 +112,7 @@ export class PostgresConnections {
     const client = await this.pool.connect().catch((error: unknown) => {
       throw connectionRefusal(error, this.location)
     })
-    return new PooledConnection(client, this.isPooled)
+    return new PooledConnection(client, this.rewrite)
   }
 
   close(): Promise<void> {
@@ -122,12 +124,12 @@ const lost = new WeakSet<pg.ClientBase>()
 
 class PooledConnection implements Connection {
   private readonly client: pg.PoolClient
-  private readonly isPooled: boolean
+  private readonly rewrite: ((sql: string) => string) | undefined
   private hasEnded = false
 
-  constructor(client: pg.PoolClient, isPooled: boolean) {
+  constructor(client: pg.PoolClient, rewrite: ((sql: string) => string) | undefined) {
     this.client = client
-    this.isPooled = isPooled
+    this.rewrite = rewrite
   }
 
   get isLost(): boolean {
@@ -135,12 +137,12 @@ class PooledConnection implements Connection {
   }
 
   run(sql: string, params: readonly SqlParam[] = []): Promise<pg.QueryResult> {
-    return this.send({ text: sql, values: params as unknown[] })
+    return this.send({ text: this.rewrite?.(sql) ?? sql, values: params as unknown[] })
   }
 
   runPlanned(sql: string, params: readonly SqlParam[]): Promise<pg.QueryResult> {
-    const name = this.isPooled ? {} : { name: nameOf(sql) }
-    return this.send({ ...name, text: sql, values: params as unknown[] })
+    if (this.rewrite) return this.run(sql, params)
+    return this.send({ name: nameOf(sql), text: sql, values: params as unknown[] })
   }
 
   private async send(query: pg.QueryConfig<unknown[]>): Promise<pg.QueryResult> {
@@ -212,9 +214,13 @@ export function clientConfig({
     connectionTimeoutMillis: acquireMs,
     ...(isUnhurried ? {} : { query_timeout: timeouts.statement_timeout + graceMs }),
     types: { getTypeParser },
-    // Statements name tables without their schema; temporary ones must not stand before them.
-    ...(isPooled ? {} : { ...timeouts, options: `-c search_path=${schema},pg_temp` }),
+    ...(isPooled ? {} : { ...timeouts, options: `-c search_path=${searchPath(schema)}` }),
   }
+}
+
+/** Statements name tables without their schema; temporary ones must not stand before them. */
+export function searchPath(schema: string): string {
+  return `${schema},pg_temp`
 }
 
 const int8 = 20

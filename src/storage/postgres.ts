@@ -46,6 +46,8 @@ export interface PostgresStore {
   /** Only reads are let through. */
   readonly isReadOnly: boolean
   readonly probe: CommitProbe | undefined
+  /** Hears what an operator should know about the server. */
+  readonly warn: (sentence: string) => void
 }
 
 /**
@@ -68,7 +70,7 @@ export class PostgresBackend implements Backend {
     this.location = store.location
     const lend: Lend = (act) => this.track(this.writes, () => this.lending(act))
     this.hot = new PostgresHotPath(store.probe ?? {}, lend)
-    this.fleet = new PostgresFleet(lend, new PostgresSignals(store.direct, lend))
+    this.fleet = new PostgresFleet(lend, new PostgresSignals(store.direct, lend, store.warn))
   }
 
   get hotPath(): HotPath {
