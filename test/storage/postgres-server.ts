@@ -24,14 +24,32 @@ export function postgresServer(): Promise<string> {
   return (dsn ??= askKeeper())
 }
 
-/** Every server that the tests are put to: the one from npm, and those whose DSN stand in CC_TEST_DSN, by commas. */
-export const postgresServers: readonly { readonly name: string; readonly dsn: () => Promise<string> }[] = [
+export interface TestServer {
+  readonly name: string
+  readonly dsn: () => Promise<string>
+  /** The DSN of a pooler before it. */
+  readonly pooler?: string
+}
+
+/**
+ * Every server that the tests are put to: the one from npm, and those whose DSN stand in CC_TEST_DSN, by commas; the first
+ * of these also through the pooler of CC_TEST_POOLER.
+ */
+export const postgresServers: readonly TestServer[] = [
   { name: 'postgres', dsn: postgresServer },
-  ...(process.env.CC_TEST_DSN ?? '')
-    .split(',')
-    .filter((other) => other !== '')
-    .map((other) => ({ name: `postgres at ${new URL(other).host}`, dsn: () => Promise.resolve(other) })),
+  ...further().map((dsn) => ({ name: `postgres at ${new URL(dsn).host}`, dsn: () => Promise.resolve(dsn) })),
+  ...behindPooler(process.env.CC_TEST_POOLER),
 ]
+
+function further(): readonly string[] {
+  return (process.env.CC_TEST_DSN ?? '').split(',').filter((dsn) => dsn !== '')
+}
+
+function behindPooler(pooler: string | undefined): readonly TestServer[] {
+  const [dsn] = further()
+  if (!pooler || dsn === undefined) return []
+  return [{ name: `postgres behind ${new URL(pooler).host}`, dsn: () => Promise.resolve(dsn), pooler }]
+}
 
 async function askKeeper(): Promise<string> {
   const startedAt = performance.now()

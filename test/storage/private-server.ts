@@ -1,22 +1,12 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import {
-  chmodSync,
-  chownSync,
-  closeSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
-import { type Account, findBinaries, findDebianBinaries, serverAccount } from './postgres-binaries.ts'
+import { type Account, findBinaries, findDebianBinaries } from './postgres-binaries.ts'
+import { endServer, type PrivateFolder, privateFolder } from './private-folder.ts'
 
 export interface ServerOptions {
   /** Those of npm unless said; Debian's are the newest that are installed. Anything else is their folder. */
@@ -56,26 +46,27 @@ const patienceMs = 30_000
 
 /** Starts a PostgreSQL that nobody else knows of; it runs as another account where the tests run as root. */
 export async function startServer(options: ServerOptions = {}): Promise<PrivateServer> {
-  const account = serverAccount()
-  const dir = mkdtempSync(join(options.within ?? tmpdir(), 'cc-postgres-'))
-  const guard = startGuard(dir)
-  const dataDir = join(dir, 'data')
-  const logPath = join(dir, 'log')
+  const folder = privateFolder('cc-postgres', {
+    pidFile: 'data/postmaster.pid',
+    signal: 'QUIT',
+    within: options.within,
+  })
+  const { dir, account } = folder
+  const dataDir = folder.path('data')
+  const logPath = folder.path('log')
   const port = await freePort()
   const dsn = `postgres://${superuser}${options.password ? `:${options.password}` : ''}@127.0.0.1:${port}/postgres`
   let child: ChildProcess | undefined
   const log = () => readFileSync(logPath, 'utf8')
   try {
-    chmodSync(dir, 0o755)
-    own(dir, account)
     const bin = binariesOf(options, account, dir)
-    makeCluster(bin, dataDir, account, options)
+    makeCluster(bin, folder, options)
     const start = async () => {
       child = launch(bin, { dataDir, logPath, account, settings: { ...options.settings, port } })
       await answering(dsn, child, log)
     }
     const stop = async (mode: 'fast' | 'immediate') => {
-      await end(child, mode === 'fast' ? 'SIGINT' : 'SIGQUIT')
+      await endServer(child, mode === 'fast' ? 'SIGINT' : 'SIGQUIT')
       child = undefined
     }
     await start()
@@ -86,39 +77,14 @@ export async function startServer(options: ServerOptions = {}): Promise<PrivateS
       },
       async [Symbol.asyncDispose]() {
         await stop('immediate')
-        await leave(guard, dir)
+        await folder[Symbol.asyncDispose]()
       },
     }
   } catch (error) {
-    await end(child, 'SIGQUIT')
-    await leave(guard, dir)
+    await endServer(child, 'SIGQUIT')
+    await folder[Symbol.asyncDispose]()
     throw error
   }
-}
-
-/** Takes the server down with whoever started it, which may be killed: the end of its input is all it waits for. */
-function startGuard(dir: string): ChildProcess {
-  const script = `cat > /dev/null
-    read -r pid < "$0/data/postmaster.pid" && kill -QUIT "$pid"
-    tries=0; while kill -0 "$pid" && [ $((tries += 1)) -lt 100 ]; do sleep 0.1; done
-    rm -rf "$0"`
-  const guard = spawn('sh', ['-c', script, dir], { detached: true, stdio: ['pipe', 'ignore', 'ignore'] })
-  guard.on('error', () => {})
-  guard.unref()
-  return guard
-}
-
-/** The guard finds nothing left to do. */
-async function leave(guard: ChildProcess, dir: string): Promise<void> {
-  rmSync(dir, { recursive: true, force: true })
-  if (guard.exitCode !== null || guard.pid === undefined) return
-  guard.ref()
-  guard.stdin!.end()
-  await once(guard, 'exit')
-}
-
-function own(path: string, account: Account | undefined): void {
-  if (account) chownSync(path, account.uid, account.gid)
 }
 
 function binariesOf({ binaries = 'embedded' }: ServerOptions, account: Account | undefined, dir: string): string {
@@ -129,25 +95,17 @@ function binariesOf({ binaries = 'embedded' }: ServerOptions, account: Account |
   return bin
 }
 
-function makeCluster(
-  bin: string,
-  dataDir: string,
-  account: Account | undefined,
-  { password, files = {} }: ServerOptions,
-): void {
-  mkdirSync(dataDir, { mode: 0o700 })
-  own(dataDir, account)
-  const write = (path: string, text: string) => {
-    writeFileSync(path, text, { mode: 0o600 })
-    own(path, account)
-  }
-  const secret = join(dataDir, '..', 'secret')
-  write(secret, password ?? '')
-  const access = password === undefined ? ['--auth=trust'] : ['--auth=scram-sha-256', `--pwfile=${secret}`]
-  const cluster = ['-D', dataDir, '-U', superuser, ...access, '--encoding=UTF8', '--locale=C', '--no-sync']
-  execFileSync(join(bin, 'initdb'), cluster, { ...account, cwd: dataDir, stdio: 'pipe' })
-  rmSync(secret)
-  for (const [name, text] of Object.entries(files)) write(join(dataDir, name), text)
+function makeCluster(bin: string, folder: PrivateFolder, { password, files = {} }: ServerOptions): void {
+  const data = folder.path('data')
+  mkdirSync(data, { mode: 0o700 })
+  folder.own(data)
+  folder.write('secret', password ?? '')
+  const access =
+    password === undefined ? ['--auth=trust'] : ['--auth=scram-sha-256', `--pwfile=${folder.path('secret')}`]
+  const cluster = ['-D', data, '-U', superuser, ...access, '--encoding=UTF8', '--locale=C', '--no-sync']
+  execFileSync(join(bin, 'initdb'), cluster, { ...folder.account, cwd: data, stdio: 'pipe' })
+  rmSync(folder.path('secret'))
+  for (const [name, text] of Object.entries(files)) folder.write(join('data', name), text)
 }
 
 interface Launch {
@@ -181,13 +139,6 @@ function launch(bin: string, { dataDir, logPath, account, settings }: Launch): C
   } finally {
     closeSync(log)
   }
-}
-
-async function end(child: ChildProcess | undefined, signal: NodeJS.Signals): Promise<void> {
-  if (!child || child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return
-  const ended = once(child, 'exit')
-  child.kill(signal)
-  await ended
 }
 
 /** Below the ports that the system hands out by itself, so that it is still free after a stop. */
