@@ -154,9 +154,10 @@ class Part {
   }
 }
 
-/** A value of the wrong kind, as it may be shown: no secret is a list or a map. */
+/** A value of the wrong kind. What stands in a list or a map may be a secret. */
 function shown(value: unknown): string {
-  return typeof value === 'object' ? JSON.stringify(value) : String(value)
+  if (Array.isArray(value)) return 'a list'
+  return typeof value === 'object' ? 'a map' : String(value)
 }
 
 function isText(value: unknown): value is string {

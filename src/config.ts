@@ -101,7 +101,7 @@ const defaultPort = 8080
 /** More instances in flight only wait for each other: one file has one writer. */
 export const maxSqliteWorkers = 4
 const maxPostgresWorkers = 1000
-const maxSqliteReplicas = 1
+export const maxSqliteReplicas = 1
 const maxPostgresReplicas = 1000
 
 export const defaultSchema = 'public'
@@ -169,7 +169,7 @@ function flagLayers(flags: ConfigFlags): Layer[] {
 /** Reads the whole of it, so that a wrong setting is met at the start and not when it is first needed. */
 function configOf({ layers, models = noModels, packs, warnings = [] }: Found): Config {
   const sources = new Sources(layers)
-  const backend = readBackend(sources.given('CC_DB_BACKEND'))
+  const backend = readBackend(sources)
   const model = sources.given('CC_MODEL')
   const baseUrl = readUrl(sources, 'CC_MODEL_BASE_URL')
   const limits = readSqliteLimits(sources)
@@ -195,10 +195,11 @@ function configOf({ layers, models = noModels, packs, warnings = [] }: Found): C
   }
 }
 
-function readBackend(name = 'sqlite'): Config['backend'] {
-  if (name === 'sqlite') return name
-  if (name === 'postgres' || name === 'postgresql') return 'postgres'
-  throw new CoreError('CC_ERR_BACKEND', { backend: name })
+function readBackend(sources: Sources): Config['backend'] {
+  const backend = sources.given('CC_DB_BACKEND') ?? 'sqlite'
+  if (backend === 'sqlite') return backend
+  if (backend === 'postgres' || backend === 'postgresql') return 'postgres'
+  throw new CoreError('CC_ERR_BACKEND', { name: sources.nameOf('CC_DB_BACKEND'), backend })
 }
 
 function readPostgres(sources: Sources): PostgresSettings {

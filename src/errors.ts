@@ -61,7 +61,7 @@ export const catalogue = {
   CC_ERR_BACKEND: {
     exit: 2,
     status: 500,
-    says: "'{backend}' is no backend.",
+    says: "{name} is '{backend}', which is no backend.",
     remedy: 'Set CC_DB_BACKEND to sqlite or postgres.',
   },
   CC_ERR_BODY: {

@@ -1,5 +1,5 @@
 import { delimiter } from 'node:path'
-import type { Config } from './config.ts'
+import { type Config, maxSqliteReplicas, maxSqliteWorkers } from './config.ts'
 import { maskDsn } from './dsn.ts'
 import { type Origin, type SettingName, settings } from './setting-sources.ts'
 
@@ -20,7 +20,8 @@ export function shownSettings(config: Config): Readonly<Record<string, ShownSett
 
 /** What a value comes to with its default. Others are shown as they were given. */
 function valuesInForce(config: Config): Readonly<Partial<Record<SettingName, string | number>>> {
-  const { postgres } = config
+  const { postgres, sources } = config
+  const limit = (name: SettingName, most: number) => Number(sources.given(name) ?? most)
   return {
     CC_DB_BACKEND: config.backend,
     CC_DB_PATH: config.dbPath,
@@ -36,6 +37,8 @@ function valuesInForce(config: Config): Readonly<Partial<Record<SettingName, str
     ...(config.packs.length > 0 && { CC_PACKS: config.packs.join(delimiter) }),
     CC_HOST: config.host,
     CC_PORT: config.port,
+    'sqlite.max_replicas': limit('sqlite.max_replicas', maxSqliteReplicas),
+    'sqlite.max_worker_concurrency': limit('sqlite.max_worker_concurrency', maxSqliteWorkers),
   } as Partial<Record<SettingName, string | number>>
 }
 

@@ -253,7 +253,8 @@ sqlite: { max_worker_concurrency: 3 }`
   assert.deepEqual(shown.CC_MODEL, { value: 'openai/a', ...file })
   assert.deepEqual(shown['models.fast'], { value: 'openai/b', ...file })
   assert.deepEqual(shown['providers.openai.stream'], { value: 'true', ...file })
-  assert.deepEqual(shown['sqlite.max_worker_concurrency'], { value: '3', ...file })
+  assert.deepEqual(shown['sqlite.max_worker_concurrency'], { value: 3, ...file })
+  assert.deepEqual(shown['sqlite.max_replicas'], { value: 1, source: 'default' })
   assert.doesNotMatch(JSON.stringify(shown), /secret|cc_k/)
 })
 
@@ -284,7 +285,9 @@ const wrongFiles = [
   ['limits: {}', 'CC_ERR_UNKNOWN_SETTING', /limits in /],
   ['CC_CONFIG: other.yaml', 'CC_ERR_UNKNOWN_SETTING', /from the environment alone/],
   ['CC_API_KEY: cc_k', 'CC_ERR_UNKNOWN_SETTING', /from the environment alone/],
-  ['CC_PORT: [1]', 'CC_ERR_SETTING', /CC_PORT in /],
+  ['CC_PORT: [1]', 'CC_ERR_SETTING', /CC_PORT in .* is 'a list'/],
+  ['CC_DB_DSN: { password: hush }', 'CC_ERR_SETTING', /CC_DB_DSN in .* is 'a map'/],
+  ['CC_DB_BACKEND: mysql', 'CC_ERR_BACKEND', /^CC_DB_BACKEND in .*core\.yaml is 'mysql'/],
   ['CC_PACKS: [1]', 'CC_ERR_SETTING', /CC_PACKS in /],
   ['{ CC_MODEL: openai/a, models: { default: openai/b } }', 'CC_ERR_SETTING', /models\.default in .* is 'openai\/b'/],
   ['- models', 'CC_ERR_SETTING', /all in .*core\.yaml/],

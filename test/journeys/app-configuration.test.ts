@@ -96,3 +96,15 @@ test('a store of settings that cannot be read ends every command that needs one 
   }
   assert.equal(settings.requests.length, before)
 })
+
+test('an identity that App Configuration does not know, and one without a token, end the start with exit 1', async () => {
+  const env = { ...trust, ...identity.env, CC_APPCONFIG_ENDPOINT: settings.endpoint, CC_APPCONFIG_LABEL: 'prod' }
+  const codeOf = async () => {
+    const { code, stdout } = await desk.start(['cases', '--json'], env).answer
+    return [code, JSON.parse(stdout).code]
+  }
+  identity.token = 'token-of-somebody-else'
+  assert.deepEqual(await codeOf(), [1, 'CC_ERR_APPCONFIG_LOGIN'])
+  identity.token = undefined
+  assert.deepEqual(await codeOf(), [1, 'CC_ERR_ENTRA_TOKEN'])
+})
