@@ -58,8 +58,14 @@ async function overdue(signal: AbortSignal): Promise<never> {
   throw new Error(`there was no answer within ${tokenMs} ms`)
 }
 
-/** Credentials report what each of their ways came to, on many lines. */
+/** Each kind of credentials has said why it has none; one that has some and was refused says more. */
 function whyNot(error: unknown): string {
-  const [first = '', ...others] = (error as Error).message.split('\n').map((line) => line.trim())
-  return [first, ...others.filter((line) => /Error:/.test(line)).slice(0, 1)].join(' ').replace(/[.\s]+$/, '')
+  const { errors = [] } = error as { readonly errors?: readonly Error[] }
+  const refused = errors.find(({ name }) => name !== 'CredentialUnavailableError')
+  const told = refused || errors.length === 0 ? [refused ?? (error as Error)] : errors
+  return told.map(firstSentence).join('; ')
+}
+
+function firstSentence({ message }: Error): string {
+  return message.trim().split(/[.\s]*(?:\n|[.] |$)/, 1)[0]!
 }

@@ -165,6 +165,24 @@ test('the credentials of the machine are those of @azure/identity, which keeps n
   }
 })
 
+test('where there are no credentials, each kind is named; where one was refused, it alone', async () => {
+  const failing = (...errors: readonly Error[]) => ({
+    getToken: () => Promise.reject(Object.assign(new Error('Chain failed.\nA: …'), { errors })),
+  })
+  const absent = (what: string) => Object.assign(new Error(what), { name: 'CredentialUnavailableError' })
+  const none = [absent('Environment has none. See https://a.example'), absent('CLI is not there.\nInstall it.')]
+  const refused = Object.assign(new Error('AADSTS700016: Application not found. Trace: 1'), {
+    name: 'AuthenticationError',
+  })
+  for (const [errors, why] of [
+    [none, 'Environment has none; CLI is not there'],
+    [[...none, refused], 'AADSTS700016: Application not found'],
+  ] as const) {
+    const password = entraPassword(() => Promise.resolve(failing(...errors)))
+    await assert.rejects(password(), { code: 'CC_ERR_ENTRA_TOKEN', message: new RegExp(`default: ${why}\\.$`) })
+  }
+})
+
 test('without the package the refusal says what to install, and once it is there it is used', async () => {
   const hooks = registerHooks({
     resolve(specifier, context, next) {
