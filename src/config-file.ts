@@ -37,7 +37,7 @@ export function readConfigFile(named: string | undefined): ConfigFile {
 
 const sections: readonly string[] = ['models', 'providers', 'sqlite']
 
-/** A setting under the name that it has in the environment, or a limit with its section before a dot, as the guide has it. */
+/** A setting under the name that it has in the environment, or a limit with its section before a dot. */
 function readSetting(top: Part, key: string): void {
   if (key.startsWith('sqlite.')) return readLimit(top, key)
   if (mayStandIn('file', key)) {

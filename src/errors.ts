@@ -36,7 +36,7 @@ export const catalogue = {
     status: 500,
     says: 'App Configuration {endpoint} has no setting {where}.',
     remedy:
-      'Correct CC_APPCONFIG_LABEL, or set one: az appconfig kv set --endpoint {endpoint} --key CC_DB_BACKEND --value postgres',
+      'Correct CC_APPCONFIG_LABEL, or set one: az appconfig kv set --auth-mode login --endpoint {endpoint} --key CC_DB_BACKEND --value postgres',
   },
   CC_ERR_APPCONFIG_LOGIN: {
     exit: 1,

@@ -21,8 +21,8 @@ before(async () => {
 })
 after(() => server[Symbol.asyncDispose]())
 
-/** Puts the store of settings back to what the guide makes of it. */
-function guide(): void {
+/** Puts the store of settings back to the two that lead to PostgreSQL. */
+function refill(): void {
   server.answer = undefined
   server.requests.length = 0
   server.settings.length = 0
@@ -32,8 +32,8 @@ function guide(): void {
   )
 }
 
-test('the two keys of the guide are all it takes to run on PostgreSQL', async () => {
-  guide()
+test('two keys are all it takes to run on PostgreSQL', async () => {
+  refill()
   const config = await loadConfig(env())
   assert.equal(config.backend, 'postgres')
   assert.equal(config.postgres?.dsn, 'postgresql://core@db.example:5432/cognitive_core')
@@ -43,7 +43,7 @@ test('the two keys of the guide are all it takes to run on PostgreSQL', async ()
 })
 
 test('it is asked for our settings alone, page by page', async () => {
-  guide()
+  refill()
   for (const key of ['CC_PORT', 'CC_HOST', 'CC_RATE_LIMIT'])
     server.settings.push({ key, value: key === 'CC_HOST' ? '::1' : '7' })
   server.settings.push({ key: 'Other', value: 'x' }, { key: 'XCC_PORT', value: '1' })
@@ -53,7 +53,7 @@ test('it is asked for our settings alone, page by page', async () => {
 })
 
 test('flags, environment and file win over it, and it over the defaults; an empty value is an unset one', async () => {
-  guide()
+  refill()
   server.settings.push(
     { key: 'CC_PORT', value: '1' },
     { key: 'CC_HOST', value: 'one' },
@@ -65,7 +65,7 @@ test('flags, environment and file win over it, and it over the defaults; an empt
 })
 
 test('a label chooses among settings of the same name; without one those count that have none', async () => {
-  guide()
+  refill()
   server.settings.push(
     { key: 'CC_DB_BACKEND', value: 'sqlite', label: 'test' },
     { key: 'CC_PORT', value: '9', label: 'test*' },
@@ -84,7 +84,7 @@ test('a label chooses among settings of the same name; without one those count t
 })
 
 test('a wrong value is refused by the place where it stands', async () => {
-  guide()
+  refill()
   server.settings.push({ key: 'CC_PORT', value: 'http' })
   await assert.rejects(loadConfig(env()), {
     code: 'CC_ERR_SETTING',
@@ -93,7 +93,7 @@ test('a wrong value is refused by the place where it stands', async () => {
 })
 
 test('what may not stand there is not taken, and that is said; so is a password that all can read', async () => {
-  guide()
+  refill()
   server.settings[1] = { key: 'CC_DB_DSN', value: 'postgresql://core:hush@db.example/cases' }
   server.settings.push(
     { key: 'CC_DB_BACKND', value: 'sqlite' },
@@ -111,7 +111,7 @@ test('what may not stand there is not taken, and that is said; so is a password 
 })
 
 test('a value that only refers to a Key Vault is refused', async () => {
-  guide()
+  refill()
   server.settings[1] = {
     key: 'CC_DB_DSN',
     value: '{"uri":"https://vault.example/secrets/dsn"}',
@@ -121,7 +121,7 @@ test('a value that only refers to a Key Vault is refused', async () => {
 })
 
 test('a store without our settings, or without those of the label, is refused', async () => {
-  guide()
+  refill()
   await assert.rejects(loadConfig(env({ CC_APPCONFIG_LABEL: 'prud' })), {
     code: 'CC_ERR_APPCONFIG_EMPTY',
     message: /has no setting with the label prud/,
@@ -131,7 +131,7 @@ test('a store without our settings, or without those of the label, is refused', 
 })
 
 test('the server checks signatures: another secret, another id and another clock are refused with 401', async () => {
-  guide()
+  refill()
   const secret = Buffer.from('another secret').toString('base64')
   const wrong = [
     server.connectionString.replace(/Secret=.*/, `Secret=${secret}`),
@@ -162,14 +162,14 @@ for (const [status, code] of [
   [404, 'CC_ERR_APPCONFIG_AWAY'],
 ] as const) {
   test(`HTTP ${status} ends the start with ${code}`, async () => {
-    guide()
+    refill()
     server.answer = { status }
     await assert.rejects(loadConfig(env()), { code, message: new RegExp(`HTTP ${status}`), exit: 1 })
   })
 }
 
 test('a store that asks for patience without end is not waited for', { timeout: 40_000 }, async () => {
-  guide()
+  refill()
   server.answer = { status: 429, headers: { 'retry-after': '3600' } }
   const startedAt = performance.now()
   await assert.rejects(loadConfig(env()), { code: 'CC_ERR_APPCONFIG_AWAY', exit: 1 })
@@ -177,7 +177,7 @@ test('a store that asks for patience without end is not waited for', { timeout: 
 })
 
 test('a store that says nothing is not waited for', { timeout: 40_000 }, async () => {
-  guide()
+  refill()
   server.answer = 'silence'
   const startedAt = performance.now()
   await assert.rejects(loadConfig(env()), {

@@ -17,7 +17,7 @@ interface Step {
   readonly command: readonly string[]
 }
 
-/** The database, the store of settings and the identity of the service, as the scaling guide names them. */
+/** The database, the store of settings, the identity of the service and who may change its rights. */
 const database = 'cognitive_core'
 const appConfiguration = 'cc-app-config'
 const identity = 'cognitive-core'

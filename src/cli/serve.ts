@@ -133,7 +133,7 @@ function packLines(workflows: ReturnType<Core['listWorkflows']>): (readonly [str
 function settingLines(settings: ReturnType<typeof shownSettings>): (readonly [string, string])[] {
   const chosen = Object.entries(settings).filter(([, { source }]) => source !== 'default')
   return chosen.map(([name, shown], index) => [
-    index === 0 ? 'settings' : '',
+    index === 0 ? 'chosen' : '',
     `${name}=${shown.value} (${originInWords(shown)})`,
   ])
 }

@@ -11,7 +11,7 @@ const golden = (name: string) => readFileSync(join(import.meta.dirname, 'golden'
 
 const azure = (...flags: readonly string[]) => runHere(['provision', 'azure', ...flags], {})
 
-test('provision azure prints the commands with the names of the guide', async () => {
+test('provision azure prints the commands, with a name for everything that has none', async () => {
   const { code, stdout, stderr } = await azure()
   assert.deepEqual([code, stderr], [0, ''])
   assert.equal(stdout, golden('provision-azure.sh'))

@@ -32,7 +32,7 @@ after(async () => {
   for (const one of [settings, identity, database, desk]) await one[Symbol.asyncDispose]()
 })
 
-test('the guide’s settings in App Configuration start the service on PostgreSQL, and no password stands anywhere', async () => {
+test('settings in App Configuration start the service on PostgreSQL, and no password stands anywhere', async () => {
   const dsn = `postgresql://core@127.0.0.1:${database.port}/postgres`
   settings.settings.push(
     { key: 'CC_DB_BACKEND', value: 'postgres', label: 'prod' },
@@ -71,7 +71,7 @@ test('the block at the start says of every setting that somebody chose where it 
   const { code, stdout } = await answer
   assert.equal(code, 0, stdout)
   const flat = stdout.replace(/\s+/g, ' ')
-  assert.match(flat, /settings CC_DB_PATH=\S*cases\.db \(--db\)/)
+  assert.match(flat, /chosen CC_DB_PATH=\S*cases\.db \(--db\)/)
   assert.ok(flat.includes(`CC_RATE_LIMIT=50 (App Configuration ${settings.endpoint})`), stdout)
   assert.match(flat, /CC_PORT=0 \(--port\)/)
   assert.match(flat, /CC_API_KEY=\*\*\* \(environment\)/)
