@@ -37,6 +37,8 @@ export interface ConfigFlags {
   readonly db?: string | undefined
   readonly packs?: readonly string[] | undefined
   readonly workers?: string | undefined
+  /** The same for a process that does nothing but run cases, so that 0 is none of its words. */
+  readonly concurrency?: string | undefined
   readonly host?: string | undefined
   readonly port?: string | undefined
   readonly url?: string | undefined
@@ -106,7 +108,7 @@ export function readConfig(env: Environment, flags: ConfigFlags = {}): Config {
     model,
     models: baseUrl === undefined ? file.models : withBaseUrl(file.models, model, baseUrl),
     packs: flags.packs ?? given('CC_PACKS')?.split(delimiter).filter(Boolean) ?? [],
-    workerConcurrency: readWorkers(backend, flags.workers, given('CC_WORKER_CONCURRENCY')),
+    workerConcurrency: readWorkers(backend, flags, given('CC_WORKER_CONCURRENCY')),
     host: flags.host || given('CC_HOST') || defaultHost,
     port: readPort(flags.port || given('CC_PORT'), flags.port ? '--port' : 'CC_PORT'),
     apiKeysFile: given('CC_API_KEYS_FILE'),
@@ -161,7 +163,14 @@ function withBaseUrl(models: ModelSettings, model: string | undefined, baseUrl: 
   return { ...models, providers: { ...models.providers, [provider]: { ...models.providers[provider], baseUrl } } }
 }
 
-function readWorkers(backend: Config['backend'], flag: string | undefined, text: string | undefined): number {
+function readWorkers(
+  backend: Config['backend'],
+  { workers: flag, concurrency }: ConfigFlags,
+  text: string | undefined,
+): number {
+  if (concurrency !== undefined) {
+    return readWholeNumber('--concurrency', concurrency, { least: 1, most: maxPostgresWorkers })
+  }
   if (flag === '0') return 0
   const name = flag === undefined ? 'CC_WORKER_CONCURRENCY' : '--workers'
   const value = flag ?? text

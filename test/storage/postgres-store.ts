@@ -1,9 +1,9 @@
-import pg from 'pg'
 import { randomHex } from '../../src/domain/identity.ts'
 import type { Row, SqlValue } from '../../src/storage/backend.ts'
 import type { PostgresBackend } from '../../src/storage/postgres.ts'
 import { openPostgres, type PostgresOptions } from '../../src/storage/postgres-open.ts'
 import type { StoreFixture, StoreOptions } from './fixture.ts'
+import { openShell } from './postgres-place.ts'
 import { postgresServer } from './postgres-server.ts'
 
 /** How long the server may take to end the sessions of a holder that is to be dead. */
@@ -86,17 +86,4 @@ export async function openPostgresStore({ probe, nowMs = 1_000 }: StoreOptions =
       await shell.end()
     },
   }
-}
-
-/** A connection with none of our settings but the one that says where the tables are. */
-function openShell(dsn: string, schema: string): pg.Pool {
-  const types = { getTypeParser: (oid: number) => (oid === 20 ? Number : pg.types.getTypeParser(oid)) }
-  return new pg.Pool({
-    connectionString: dsn,
-    options: `-c search_path=${schema} -c client_min_messages=warning`,
-    types: types as pg.CustomTypesConfig,
-    // One session, as at a terminal: what one statement begins another one ends.
-    max: 1,
-    idleTimeoutMillis: 0,
-  })
 }
