@@ -1,12 +1,13 @@
 import { defaultPool, defaultSchema, type PostgresSettings } from '../config.ts'
-import { CoreError } from '../errors.ts'
+import { CoreError, isCoreError } from '../errors.ts'
 import type { CommitProbe } from './backend.ts'
 import { hasMeta, insertMeta } from './meta.ts'
 import { hasPending, migrate, refuseOtherSchema } from './migrations.ts'
 import { PostgresBackend, PostgresTransaction } from './postgres.ts'
 import { parseDsn } from './postgres-address.ts'
-import { type Connection, type ConnectionSettings, PostgresConnections, timeouts } from './postgres-connections.ts'
+import { type Connection, type ConnectionSettings, PostgresConnections } from './postgres-connections.ts'
 import { connectionRefusal, lockTimeout, sqlState } from './postgres-errors.ts'
+import { isOwnSession, openConnections } from './postgres-pooler.ts'
 import type { OpenSettings } from './stores.ts'
 
 export interface PostgresOptions extends PostgresSettings, OpenSettings {
@@ -27,14 +28,12 @@ const newestTried = 18
 export async function openPostgres(
   options: PostgresOptions,
 ): Promise<{ readonly backend: PostgresBackend; readonly created: boolean; readonly applied: readonly number[] }> {
-  const settings = settingsOf(options)
-  const { connections, location } = await connect(settings, options)
+  const { connections, settings, location } = await connect(settingsOf(options), options)
   try {
     const done = await prepare(connections, settings, options)
-    if (settings.isPooled) await lending(connections, (connection) => checkSchema(connection, settings))
-    const { probe } = options
+    const { probe, warn = () => {} } = options
     const direct = directSettings(settings, options)
-    return { backend: new PostgresBackend({ location, connections, direct, isReadOnly: false, probe }), ...done }
+    return { backend: new PostgresBackend({ location, connections, direct, isReadOnly: false, probe, warn }), ...done }
   } catch (error) {
     await connections.close()
     throw connectionRefusalOf(error, location)
@@ -43,10 +42,16 @@ export async function openPostgres(
 
 /** Opens a PostgreSQL schema for reading alone: migrates nothing and changes nothing. */
 export async function openPostgresForReading(options: PostgresOptions): Promise<PostgresBackend> {
-  const settings = settingsOf({ ...options, poolMin: 1 })
-  const { connections, location } = await connect(settings, options)
+  const { connections, settings, location } = await connect(settingsOf({ ...options, poolMin: 1 }), options)
   const direct = directSettings(settings, options)
-  const backend = new PostgresBackend({ location, connections, direct, isReadOnly: true, probe: undefined })
+  const backend = new PostgresBackend({
+    location,
+    connections,
+    direct,
+    isReadOnly: true,
+    probe: undefined,
+    warn: () => {},
+  })
   try {
     await backend.read((reader) => refuseOtherSchema(reader, location))
     return backend
@@ -68,58 +73,31 @@ function directSettings(settings: ConnectionSettings, { directDsn }: PostgresOpt
   return { ...settings, address: parseDsn(directDsn, 'CC_DB_DIRECT_DSN'), isPooled: false }
 }
 
-async function connect(settings: ConnectionSettings, { warn }: PostgresOptions) {
-  const { address } = settings
+async function connect(given: ConnectionSettings, { warn = () => {} }: PostgresOptions) {
+  const { address } = given
   const location = address.masked
-  const connections = new PostgresConnections(settings)
+  const { connections, settings } = await openConnections(given, warn)
   try {
-    await connections.warmUp()
     await lending(connections, (connection) => checkServer(connection, settings, warn))
   } catch (error) {
     await connections.close()
     throw error
   }
-  for (const warning of address.warnings) warn?.(warning)
-  return { connections, location }
-}
-
-interface ServerState {
-  readonly version: number
-  readonly schema: string | null
-  readonly timeout: string
+  for (const warning of address.warnings) warn(warning)
+  return { connections, settings, location }
 }
 
 async function checkServer(
   connection: Connection,
-  { address, schema, isPooled }: ConnectionSettings,
-  warn: PostgresOptions['warn'],
+  { address }: ConnectionSettings,
+  warn: (sentence: string) => void,
 ): Promise<void> {
   const location = address.masked
-  const { rows } = await connection.run(
-    `select current_setting('server_version_num')::bigint as "version", current_schema() as "schema",
-            current_setting('statement_timeout') as "timeout"`,
-  )
-  const { version, schema: found, timeout } = rows[0] as ServerState
+  const { rows } = await connection.run(`select current_setting('server_version_num')::bigint as "version"`)
+  const { version } = rows[0] as { readonly version: number }
   const major = Math.floor(version / 10_000)
   if (major < oldestVersion) throw new CoreError('CC_ERR_SERVER_OLD', { location, found: major, least: oldestVersion })
-  if (major > newestTried) warn?.(`PostgreSQL ${major} is newer than ${newestTried}, the newest that was tried.`)
-  if (!isPooled) return
-  // Through a pooler a session says nothing at its start, so what it needs is said in the database. None: it is yet to be made.
-  if (found !== null) refuseOtherName(found, schema, location)
-  if (timeout === '0') {
-    const { user } = address
-    warn?.(`Statements have no time limit: alter role ${user} set statement_timeout = ${timeouts.statement_timeout}`)
-  }
-}
-
-/** Once the schema is there, sessions must be in it. */
-async function checkSchema(connection: Connection, { address, schema }: ConnectionSettings): Promise<void> {
-  const { rows } = await connection.run(`select current_schema() as "schema"`)
-  refuseOtherName((rows[0] as ServerState).schema ?? 'none', schema, address.masked)
-}
-
-function refuseOtherName(found: string, schema: string, location: string): void {
-  if (found !== schema) throw new CoreError('CC_ERR_SERVER_SCHEMA', { location, schema, found })
+  if (major > newestTried) warn(`PostgreSQL ${major} is newer than ${newestTried}, the newest that was tried.`)
 }
 
 /** One process makes or changes tables, and the others wait for it; who finds all as it must be takes no lock. */
@@ -131,17 +109,29 @@ async function prepare(connections: PostgresConnections, settings: ConnectionSet
     return !(await hasPending(reader, location)) && (await hasMeta(reader))
   })
   if (isReady) return { created: false, applied: [] }
-  const own = new PostgresConnections({
-    ...directSettings(settings, options),
-    isUnhurried: true,
-    poolMin: 0,
-    poolMax: 1,
-  })
+  const direct = directSettings(settings, options)
+  if (direct.isPooled)
+    throw new CoreError('CC_ERR_POOLER', { location, name: 'CC_DB_DSN', why: 'no session is its own' })
+  const own = new PostgresConnections({ ...direct, isUnhurried: true, poolMin: 0, poolMax: 1 })
   try {
-    return await lending(own, (connection) => makeTables(connection, settings.schema, { location, nowMs }))
+    return await lending(own, async (connection) => {
+      await refuseShared(connection, direct)
+      return await makeTables(connection, settings.schema, { location, nowMs })
+    })
+  } catch (error) {
+    // The pool was opened by another DSN, so it is this one that leads astray.
+    if (!isCoreError(error, 'CC_ERR_POOLER')) throw error
+    throw new CoreError('CC_ERR_POOLER', { ...error.facts, name: 'CC_DB_DIRECT_DSN' }, { cause: error })
   } finally {
     await own.close()
   }
+}
+
+/** Tables that are made in a session of somebody else's would be made in another schema. */
+async function refuseShared(connection: Connection, direct: ConnectionSettings): Promise<void> {
+  if (await isOwnSession(connection, direct)) return
+  const facts = { location: direct.address.masked, why: 'it passes over what a session says at its start' }
+  throw new CoreError('CC_ERR_POOLER', { ...facts, name: 'CC_DB_DIRECT_DSN' })
 }
 
 /** Together with a number for the schema: the lock of whoever changes its tables. */
