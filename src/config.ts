@@ -51,6 +51,8 @@ export interface ConfigFlags {
   readonly db?: string | undefined
   readonly packs?: readonly string[] | undefined
   readonly workers?: string | undefined
+  /** The same for a process that does nothing but run cases, so that 0 is none of its words. */
+  readonly concurrency?: string | undefined
   readonly host?: string | undefined
   readonly port?: string | undefined
   readonly url?: string | undefined
@@ -152,6 +154,7 @@ const flagSettings = {
   db: ['--db', 'CC_DB_PATH'],
   packs: ['--pack', 'CC_PACKS'],
   workers: ['--workers', 'CC_WORKER_CONCURRENCY'],
+  concurrency: ['--concurrency', 'CC_WORKER_CONCURRENCY'],
   host: ['--host', 'CC_HOST'],
   port: ['--port', 'CC_PORT'],
   url: ['--url', 'CC_URL'],
@@ -259,8 +262,11 @@ function withBaseUrl(models: ModelSettings, model: string | undefined, baseUrl: 
 
 function readWorkers(sources: Sources, backend: Config['backend'], maxSqlite: number): number {
   const name = 'CC_WORKER_CONCURRENCY'
-  if (sources.given(name) === '0' && sources.origin(name).source === 'flag') return 0
-  const most = backend === 'sqlite' ? maxSqlite : maxPostgresWorkers
+  const origin = sources.origin(name)
+  const flag = origin.source === 'flag' ? origin.flag : undefined
+  if (flag === '--workers' && sources.given(name) === '0') return 0
+  // `worker` says itself that a file has none.
+  const most = backend === 'sqlite' && flag !== '--concurrency' ? maxSqlite : maxPostgresWorkers
   return readWholeNumber(sources, name, { least: 1, most }) ?? Math.min(defaultWorkers(backend), most)
 }
 

@@ -722,6 +722,12 @@ export const catalogue = {
     says: 'Task {taskId} was withdrawn: case {instanceId} was canceled.',
     remedy: 'Nothing is left to decide. See: cognitive-core case {instanceId}',
   },
+  CC_ERR_WORKER_ON_SQLITE: {
+    exit: 3,
+    status: 500,
+    says: 'A SQLite store takes no workers beside the process that has it: {location}.',
+    remedy: 'Run the service, which has workers of its own: cognitive-core serve',
+  },
 } as const satisfies Record<`CC_ERR_${string}`, Refusal>
 
 export type ErrorCode = keyof typeof catalogue

@@ -13,16 +13,6 @@ interface Announced {
 
 const working: readonly Announced[] = [
   {
-    command: 'worker',
-    description: 'run workers alone (PostgreSQL)',
-    options: [
-      ['--concurrency <n>', 'cases in flight at a time'],
-      ['--pack <dir...>', 'folders of packs, in place of CC_PACKS'],
-    ],
-    example: 'worker --concurrency 8',
-    remedy: 'Run the service, which has workers of its own: cognitive-core serve',
-  },
-  {
     command: 'doctor',
     description: 'limits, states, triggers, forecast: ready to graduate or not',
     options: [['--calibrate', 'measure what this machine can do']],
@@ -48,7 +38,7 @@ const moving: readonly Announced[] = [
   },
 ]
 
-/** What runs cases elsewhere, and what says how far this place goes. */
+/** What says how far this place goes. */
 export function addWorking(program: Command, act: Act): void {
   addAll(program, working, act)
 }

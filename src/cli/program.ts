@@ -24,6 +24,7 @@ import { addServe } from './serve.ts'
 import { addSubmit } from './submit.ts'
 import { addTasks } from './tasks.ts'
 import { type Streams, Terminal } from './terminal.ts'
+import { addWorker } from './worker.ts'
 
 /** What the program is given from outside: nothing in here reaches for it. */
 export interface Outside {
@@ -43,6 +44,7 @@ interface CommonOptions {
   readonly apiKey?: string
   readonly pack?: readonly string[]
   readonly workers?: string
+  readonly concurrency?: string
   readonly host?: string
   readonly port?: string
 }
@@ -131,6 +133,7 @@ function buildProgram(terminal: Terminal, act: Act, args: readonly string[]): Co
   program.commandsGroup('Running:')
   addDemo(program, act)
   addServe(program, act)
+  addWorker(program, act)
   addKeys(program, act)
   addWorking(program, act)
   addPack(program, act)

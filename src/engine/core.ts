@@ -258,6 +258,8 @@ export interface CaseVerbs extends CaseReader {
 export interface Core extends CaseVerbs {
   /** `sqlite` or `postgres`. */
   readonly backend: string
+  /** What this process is called where it has claimed something, and among those that share its store. */
+  readonly workerId: string
   /** Aborted, with the refusal as its reason, once this process may not write the store any more. */
   readonly lost: AbortSignal
   /** Reads a row: rejects when the store cannot be read. */
