@@ -228,6 +228,7 @@ export class Coordinator extends StoreReader implements Core {
 
   async ping(): Promise<void> {
     await this.store.read(readMeta)
+    if (this.store.trouble) throw this.store.trouble
   }
 
   follow(instanceId: string, _after: number, listener: (progress: Progress) => void): () => Promise<void> {
