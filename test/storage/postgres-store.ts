@@ -134,7 +134,7 @@ function throughPooler(dsn: URL, pooler: string): string {
 /** A connection with none of our settings but the one that says where the tables are. */
 function openShell(dsn: string, schema: string): pg.Pool {
   const types = { getTypeParser: (oid: number) => (oid === 20 ? Number : pg.types.getTypeParser(oid)) }
-  return new pg.Pool({
+  const pool = new pg.Pool({
     connectionString: dsn,
     options: `-c search_path=${schema} -c client_min_messages=warning`,
     types: types as pg.CustomTypesConfig,
@@ -142,4 +142,6 @@ function openShell(dsn: string, schema: string): pg.Pool {
     max: 1,
     idleTimeoutMillis: 0,
   })
+  // A server may be ended under it; the next statement says so.
+  return pool.on('error', () => {})
 }
