@@ -559,6 +559,12 @@ export const catalogue = {
     says: 'The server of {location} cannot be reached: {why}.',
     remedy: 'Check that it runs and that host and port are right; a running service goes on by itself once it is back.',
   },
+  CC_ERR_SERVER_DISK: {
+    exit: 1,
+    status: 503,
+    says: 'The server of {location} has no room on its disk: {why}.',
+    remedy: 'Make room there; nothing of this was written, and a running service goes on by itself.',
+  },
   CC_ERR_SERVER_FULL: {
     exit: 1,
     status: 503,
@@ -582,6 +588,12 @@ export const catalogue = {
     status: 500,
     says: 'The role may not do what is needed at {location}: {why}.',
     remedy: 'Let an owner run cognitive-core db migrate, and give the role its rights.',
+  },
+  CC_ERR_SERVER_SLOW: {
+    exit: 1,
+    status: 503,
+    says: 'The server of {location} did not do it in time: {why}.',
+    remedy: 'Try again; if it stays so, look in pg_stat_activity for what is in the way.',
   },
   CC_ERR_SERVER_TLS: {
     exit: 1,

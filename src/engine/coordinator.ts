@@ -236,6 +236,7 @@ export class Coordinator extends StoreReader implements Core {
 
   async ping(): Promise<void> {
     await readMeta(this.store)
+    if (this.store.trouble) throw this.store.trouble
   }
 
   follow(instanceId: string, _after: number, listener: (progress: Progress) => void): () => Promise<void> {
