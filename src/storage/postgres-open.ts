@@ -15,6 +15,8 @@ export interface PostgresOptions extends PostgresSettings, OpenSettings {
   readonly password?: (() => Promise<string>) | undefined
   /** For tests of what happens around COMMIT. */
   readonly probe?: CommitProbe | undefined
+  /** For tests of what takes long. */
+  readonly limits?: ConnectionSettings['limits']
 }
 
 /** The versions this program is tried on. */
@@ -62,9 +64,9 @@ export async function openPostgresForReading(options: PostgresOptions): Promise<
 }
 
 function settingsOf(options: PostgresOptions): ConnectionSettings {
-  const { dsn, directDsn, password, schema = defaultSchema } = options
+  const { dsn, directDsn, password, schema = defaultSchema, limits } = options
   const { poolMin = defaultPool.min, poolMax = defaultPool.max } = options
-  return { address: parseDsn(dsn), password, schema, isPooled: directDsn !== undefined, poolMin, poolMax }
+  return { address: parseDsn(dsn), password, schema, isPooled: directDsn !== undefined, poolMin, poolMax, limits }
 }
 
 /** For what needs a session of its own. */
