@@ -13,6 +13,8 @@ import type { OpenSettings } from './stores.ts'
 export interface PostgresOptions extends PostgresSettings, OpenSettings {
   /** For tests of what happens around COMMIT. */
   readonly probe?: CommitProbe | undefined
+  /** For tests of what takes long. */
+  readonly limits?: ConnectionSettings['limits']
 }
 
 /** The versions this program is tried on. */
@@ -60,10 +62,10 @@ export async function openPostgresForReading(options: PostgresOptions): Promise<
 }
 
 function settingsOf(options: PostgresOptions): ConnectionSettings {
-  const { directDsn, password, schema = defaultSchema } = options
+  const { directDsn, password, schema = defaultSchema, limits } = options
   const { poolMin = defaultPool.min, poolMax = defaultPool.max } = options
   const { address } = addressesOf(options)
-  return { address, password, schema, isPooled: directDsn !== undefined, poolMin, poolMax }
+  return { address, password, schema, isPooled: directDsn !== undefined, poolMin, poolMax, limits }
 }
 
 /** For what needs a session of its own. */
