@@ -71,6 +71,8 @@ export interface PostgresSettings {
   readonly schema?: string | undefined
   readonly poolMin?: number | undefined
   readonly poolMax?: number | undefined
+  /** How many processes are to share the database, as far as somebody has said. */
+  readonly replicas?: number | undefined
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -87,7 +89,8 @@ export const defaultSchema = 'public'
 export const defaultPool = { min: 2, max: 10 } as const
 const maxPool = 1000
 /** A snapshot may be open while its reader writes: one connection would wait for itself. */
-const leastPool = 2
+export const leastPool = 2
+const maxReplicas = 1000
 
 /** Reads the whole of it, so that a wrong setting is met at the start and not when it is first needed. */
 export function readConfig(env: Environment, flags: ConfigFlags = {}): Config {
@@ -129,7 +132,9 @@ function readPostgres(given: (name: string) => string | undefined): PostgresSett
   const [min, max] = ['CC_DB_POOL_MIN', 'CC_DB_POOL_MAX'] as const
   const poolMax = readWholeNumber(max, given(max) ?? String(defaultPool.max), { least: leastPool, most: maxPool })
   const poolMin = readWholeNumber(min, given(min) ?? String(defaultPool.min), { least: 0, most: poolMax })
-  return { dsn, directDsn: given('CC_DB_DIRECT_DSN'), schema: readSchema(given('CC_DB_SCHEMA')), poolMin, poolMax }
+  const replicas = readWholeNumber('CC_API_REPLICAS', given('CC_API_REPLICAS') ?? '1', { least: 1, most: maxReplicas })
+  const schema = readSchema(given('CC_DB_SCHEMA'))
+  return { dsn, directDsn: given('CC_DB_DIRECT_DSN'), schema, poolMin, poolMax, replicas }
 }
 
 /** A name that needs no quotes wherever it stands. */

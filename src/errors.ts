@@ -25,6 +25,12 @@ export const catalogue = {
     says: 'Task {taskId} was decided already: {decision} by {decidedBy}.',
     remedy: 'The first decision stands. See: cognitive-core task {taskId}',
   },
+  CC_ERR_APP_ROLE: {
+    exit: 2,
+    status: 500,
+    says: "The role '{role}' cannot be the one that the service has: {why}.",
+    remedy: 'Make a role of its own: create role core_app login. Then: cognitive-core db init --app-role core_app',
+  },
   CC_ERR_BACKEND: {
     exit: 2,
     status: 500,
@@ -316,14 +322,20 @@ export const catalogue = {
   CC_ERR_MIGRATING: {
     exit: 1,
     status: 503,
-    says: 'The tables of {location} could not be changed within {waitedMs} ms: another process holds them.',
-    remedy: 'Try again in a minute; see who holds them in pg_stat_activity and pg_locks.',
+    says: 'The tables of {location} could not be changed within {waitedMs} ms: {holder} has them.',
+    remedy: 'Try again in a minute; what it does stands in pg_stat_activity.',
   },
   CC_ERR_MIGRATION_CHANGED: {
     exit: 3,
     status: 500,
     says: 'Migration {number} of the database {location} is not the one of this version.',
     remedy: 'Use the version that made the database; if nobody changed it by hand, report this.',
+  },
+  CC_ERR_MIGRATION_RIGHTS: {
+    exit: 3,
+    status: 500,
+    says: 'The store {location} needs {needs}, and the role {role} may not do that.',
+    remedy: 'Run as {owner}: cognitive-core db migrate',
   },
   CC_ERR_MODEL_KEY: {
     exit: 1,
@@ -410,6 +422,12 @@ export const catalogue = {
     says: 'There is no {method} {path}.',
     remedy: 'The routes stand in /openapi.json, and in docs/http-api.md.',
   },
+  CC_ERR_NO_SCHEMA: {
+    exit: 3,
+    status: 500,
+    says: 'There is no schema {schema} at {location}, and the role {role} may not make it.',
+    remedy: 'Run as the owner of the database: create schema {schema} authorization {role}',
+  },
   CC_ERR_NO_STORE: {
     exit: 2,
     status: 404,
@@ -495,6 +513,12 @@ export const catalogue = {
     says: '{actor} is {role}, and this takes {allowed}.',
     remedy: 'Use a key with that role: cognitive-core keys add NAME --role ROLE',
   },
+  CC_ERR_SCHEMA_TAKEN: {
+    exit: 3,
+    status: 500,
+    says: 'The schema {schema} of {location} has tables of another program: {tables}.',
+    remedy: 'Set CC_DB_SCHEMA to a schema of its own, which is made when it is not there. Nothing was changed.',
+  },
   CC_ERR_SCRIPT: {
     exit: 1,
     status: 500,
@@ -506,6 +530,12 @@ export const catalogue = {
     status: 503,
     says: 'The server of {location} cannot be reached: {why}.',
     remedy: 'Check that it runs and that host and port are right; a running service goes on by itself once it is back.',
+  },
+  CC_ERR_SERVER_ENCODING: {
+    exit: 3,
+    status: 500,
+    says: 'The database {location} keeps text as {encoding}, and only UTF8 keeps every text.',
+    remedy: "Make another one: create database NAME encoding 'UTF8' template template0",
   },
   CC_ERR_SERVER_FULL: {
     exit: 1,
@@ -525,11 +555,17 @@ export const catalogue = {
     says: '{location} is PostgreSQL {found}, and {least} is the oldest that serves.',
     remedy: 'Upgrade the server, or name another one.',
   },
+  CC_ERR_SERVER_READ_ONLY: {
+    exit: 3,
+    status: 503,
+    says: 'Nothing can be written at {location}: {why}.',
+    remedy: '{remedy}',
+  },
   CC_ERR_SERVER_RIGHTS: {
     exit: 3,
     status: 500,
     says: 'The role may not do what is needed at {location}: {why}.',
-    remedy: 'Let an owner run cognitive-core db migrate, and give the role its rights.',
+    remedy: 'Run as the owner of the tables: cognitive-core db init --app-role {role}',
   },
   CC_ERR_SERVER_SCHEMA: {
     exit: 3,

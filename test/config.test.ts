@@ -75,7 +75,7 @@ test('PostgreSQL is two settings away, and has defaults of its own', () => {
   const { backend, postgres, workerConcurrency } = readConfig(onPostgres)
   assert.equal(backend, 'postgres')
   const { CC_DB_DSN: dsn } = onPostgres
-  assert.deepEqual(postgres, { dsn, directDsn: undefined, schema: 'public', poolMin: 2, poolMax: 10 })
+  assert.deepEqual(postgres, { dsn, directDsn: undefined, schema: 'public', poolMin: 2, poolMax: 10, replicas: 1 })
   assert.equal(workerConcurrency, availableParallelism())
   const env = {
     ...onPostgres,
@@ -83,9 +83,9 @@ test('PostgreSQL is two settings away, and has defaults of its own', () => {
     CC_DB_SCHEMA: 'cases',
     CC_DB_DIRECT_DSN: 'postgres://direct',
   }
-  const pool = { CC_DB_POOL_MIN: '0', CC_DB_POOL_MAX: '3', CC_WORKER_CONCURRENCY: '64' }
+  const pool = { CC_DB_POOL_MIN: '0', CC_DB_POOL_MAX: '3', CC_API_REPLICAS: '3', CC_WORKER_CONCURRENCY: '64' }
   const config = readConfig({ ...env, ...pool })
-  const expected = { dsn, directDsn: 'postgres://direct', schema: 'cases', poolMin: 0, poolMax: 3 }
+  const expected = { dsn, directDsn: 'postgres://direct', schema: 'cases', poolMin: 0, poolMax: 3, replicas: 3 }
   assert.deepEqual([config.backend, config.postgres, config.workerConcurrency], ['postgres', expected, 64])
 })
 
@@ -102,6 +102,7 @@ const refused = [
   [{ ...onPostgres, CC_DB_SCHEMA: 'a; drop table work' }, 'CC_ERR_SETTING', /CC_DB_SCHEMA/],
   [{ ...onPostgres, CC_DB_POOL_MAX: '1' }, 'CC_ERR_SETTING', /CC_DB_POOL_MAX is '1'/],
   [{ ...onPostgres, CC_DB_POOL_MIN: '5', CC_DB_POOL_MAX: '4' }, 'CC_ERR_SETTING', /CC_DB_POOL_MIN is '5'/],
+  [{ ...onPostgres, CC_API_REPLICAS: '0' }, 'CC_ERR_SETTING', /CC_API_REPLICAS is '0'/],
   [{ ...onPostgres, CC_WORKER_CONCURRENCY: '1001' }, 'CC_ERR_SETTING', /CC_WORKER_CONCURRENCY/],
   [{ CC_URL: 'cases.example' }, 'CC_ERR_SETTING', /CC_URL is 'cases.example'/],
   [{ CC_URL: 'ftp://cases.example' }, 'CC_ERR_SETTING', /ftp/],

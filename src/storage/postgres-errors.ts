@@ -43,7 +43,7 @@ export function connectionRefusal(error: unknown, location: string): unknown {
     case '3D000':
       return refuse('CC_ERR_NO_DATABASE')
     case '42501':
-      return refuse('CC_ERR_SERVER_RIGHTS')
+      return refuse('CC_ERR_SERVER_RIGHTS', { role: 'ROLE' })
     case '53300':
       return refuse('CC_ERR_SERVER_FULL')
     case undefined:

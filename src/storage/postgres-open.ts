@@ -1,12 +1,14 @@
 import { defaultPool, defaultSchema, type PostgresSettings } from '../config.ts'
 import { CoreError } from '../errors.ts'
-import type { CommitProbe } from './backend.ts'
-import { hasMeta, insertMeta } from './meta.ts'
-import { hasPending, migrate, refuseOtherSchema } from './migrations.ts'
+import type { CommitProbe, Reader } from './backend.ts'
+import { refuseOtherSchema } from './migrations.ts'
 import { PostgresBackend, PostgresTransaction } from './postgres.ts'
 import { parseDsn } from './postgres-address.ts'
+import { judgeRoom, judgeServer, readRoom, readServer, type Server } from './postgres-checks.ts'
 import { type Connection, type ConnectionSettings, PostgresConnections, timeouts } from './postgres-connections.ts'
-import { connectionRefusal, lockTimeout, sqlState } from './postgres-errors.ts'
+import { connectionRefusal, sqlState } from './postgres-errors.ts'
+import { type Granting, grantRole, grantStatements, refuseRoleName } from './postgres-roles.ts'
+import { isReady, makeTables, refuseUnreadable } from './postgres-tables.ts'
 import type { OpenSettings } from './stores.ts'
 
 export interface PostgresOptions extends PostgresSettings, OpenSettings {
@@ -14,11 +16,9 @@ export interface PostgresOptions extends PostgresSettings, OpenSettings {
   readonly password?: (() => Promise<string>) | undefined
   /** For tests of what happens around COMMIT. */
   readonly probe?: CommitProbe | undefined
+  /** For tests: how long a change of the tables waits for others. */
+  readonly patienceMs?: number | undefined
 }
-
-/** The versions this program is tried on. */
-const oldestVersion = 15
-const newestTried = 18
 
 /**
  * Opens a PostgreSQL schema for writing and makes or migrates its tables; any number of processes may do so at once.
@@ -28,10 +28,11 @@ export async function openPostgres(
   options: PostgresOptions,
 ): Promise<{ readonly backend: PostgresBackend; readonly created: boolean; readonly applied: readonly number[] }> {
   const settings = settingsOf(options)
-  const { connections, location } = await connect(settings, options)
+  const { connections, location } = await connect(settings, false, options)
   try {
     const done = await prepare(connections, settings, options)
-    if (settings.isPooled) await lending(connections, (connection) => checkSchema(connection, settings))
+    if (settings.isPooled) await reading(connections, (reader) => checkSchema(reader, settings))
+    await checkRoom(connections, settings, options)
     const { probe } = options
     const direct = directSettings(settings, options)
     return { backend: new PostgresBackend({ location, connections, direct, isReadOnly: false, probe }), ...done }
@@ -44,16 +45,46 @@ export async function openPostgres(
 /** Opens a PostgreSQL schema for reading alone: migrates nothing and changes nothing. */
 export async function openPostgresForReading(options: PostgresOptions): Promise<PostgresBackend> {
   const settings = settingsOf({ ...options, poolMin: 1 })
-  const { connections, location } = await connect(settings, options)
+  const { connections, location } = await connect(settings, true, options)
   const direct = directSettings(settings, options)
   const backend = new PostgresBackend({ location, connections, direct, isReadOnly: true, probe: undefined })
   try {
+    await lending(connections, (connection) => refuseUnreadable(connection, settings.schema, location))
     await backend.read((reader) => refuseOtherSchema(reader, location))
     return backend
   } catch (error) {
     await backend.close()
-    throw error
+    throw connectionRefusalOf(error, location)
   }
+}
+
+/** What `grantPostgres` did. */
+export interface Granted {
+  readonly granting: Granting
+  /** What gives the role its rights, each without a semicolon. */
+  readonly statements: readonly string[]
+}
+
+/** Gives a role what the service needs on a store that is there, as far as whoever asks may. */
+export async function grantPostgres(options: PostgresOptions, role: string): Promise<Granted> {
+  const settings = settingsOf({ ...options, poolMin: 1 })
+  const { connections, location } = await connect(directSettings(settings, options), false, options)
+  const { schema } = settings
+  const backend = new PostgresBackend({ location, connections, direct: settings, isReadOnly: false, probe: undefined })
+  try {
+    const granting = await backend.transaction((tx) => grantRole(tx, schema, role))
+    return { granting, statements: grantStatements(schema, role) }
+  } catch (error) {
+    throw connectionRefusalOf(error, location)
+  } finally {
+    await backend.close()
+  }
+}
+
+/** The statements alone, without asking the server. */
+export function grantsFor({ schema = defaultSchema }: PostgresSettings, role: string): readonly string[] {
+  refuseRoleName(role)
+  return grantStatements(schema, role)
 }
 
 function settingsOf(options: PostgresOptions): ConnectionSettings {
@@ -68,54 +99,40 @@ function directSettings(settings: ConnectionSettings, { directDsn }: PostgresOpt
   return { ...settings, address: parseDsn(directDsn, 'CC_DB_DIRECT_DSN'), isPooled: false }
 }
 
-async function connect(settings: ConnectionSettings, { warn }: PostgresOptions) {
+async function connect(settings: ConnectionSettings, isReader: boolean, { warn }: PostgresOptions) {
   const { address } = settings
   const location = address.masked
   const connections = new PostgresConnections(settings)
   try {
     await connections.warmUp()
-    await lending(connections, (connection) => checkServer(connection, settings, warn))
+    const server = await reading(connections, readServer)
+    for (const sentence of judgeServer(server, location, { isReader })) warn?.(sentence)
+    if (settings.isPooled) checkPooled(server, settings, warn)
   } catch (error) {
     await connections.close()
-    throw error
+    throw connectionRefusalOf(error, location)
   }
   for (const warning of address.warnings) warn?.(warning)
   return { connections, location }
 }
 
-interface ServerState {
-  readonly version: number
-  readonly schema: string | null
-  readonly timeout: string
-}
-
-async function checkServer(
-  connection: Connection,
-  { address, schema, isPooled }: ConnectionSettings,
+/** Through a pooler a session says nothing at its start, so what it needs is said in the database. */
+function checkPooled(
+  { schema: found, statementTimeout }: Server,
+  { address, schema }: ConnectionSettings,
   warn: PostgresOptions['warn'],
-): Promise<void> {
-  const location = address.masked
-  const { rows } = await connection.run(
-    `select current_setting('server_version_num')::bigint as "version", current_schema() as "schema",
-            current_setting('statement_timeout') as "timeout"`,
-  )
-  const { version, schema: found, timeout } = rows[0] as ServerState
-  const major = Math.floor(version / 10_000)
-  if (major < oldestVersion) throw new CoreError('CC_ERR_SERVER_OLD', { location, found: major, least: oldestVersion })
-  if (major > newestTried) warn?.(`PostgreSQL ${major} is newer than ${newestTried}, the newest that was tried.`)
-  if (!isPooled) return
-  // Through a pooler a session says nothing at its start, so what it needs is said in the database. None: it is yet to be made.
-  if (found !== null) refuseOtherName(found, schema, location)
-  if (timeout === '0') {
+): void {
+  // None: it is yet to be made.
+  if (found !== null) refuseOtherName(found, schema, address.masked)
+  if (statementTimeout === '0') {
     const { user } = address
     warn?.(`Statements have no time limit: alter role ${user} set statement_timeout = ${timeouts.statement_timeout}`)
   }
 }
 
 /** Once the schema is there, sessions must be in it. */
-async function checkSchema(connection: Connection, { address, schema }: ConnectionSettings): Promise<void> {
-  const { rows } = await connection.run(`select current_schema() as "schema"`)
-  refuseOtherName((rows[0] as ServerState).schema ?? 'none', schema, address.masked)
+async function checkSchema(reader: Reader, { address, schema }: ConnectionSettings): Promise<void> {
+  refuseOtherName((await readServer(reader)).schema ?? 'none', schema, address.masked)
 }
 
 function refuseOtherName(found: string, schema: string, location: string): void {
@@ -124,13 +141,12 @@ function refuseOtherName(found: string, schema: string, location: string): void 
 
 /** One process makes or changes tables, and the others wait for it; who finds all as it must be takes no lock. */
 async function prepare(connections: PostgresConnections, settings: ConnectionSettings, options: PostgresOptions) {
-  const { nowMs } = options
+  const { nowMs, patienceMs = migrationPatienceMs } = options
+  const { schema } = settings
   const location = settings.address.masked
-  const isReady = await lending(connections, async (connection) => {
-    const reader = new PostgresTransaction(connection)
-    return !(await hasPending(reader, location)) && (await hasMeta(reader))
-  })
-  if (isReady) return { created: false, applied: [] }
+  if (await lending(connections, (connection) => isReady(connection, schema, location))) {
+    return { created: false, applied: [] }
+  }
   const own = new PostgresConnections({
     ...directSettings(settings, options),
     isUnhurried: true,
@@ -138,39 +154,30 @@ async function prepare(connections: PostgresConnections, settings: ConnectionSet
     poolMax: 1,
   })
   try {
-    return await lending(own, (connection) => makeTables(connection, settings.schema, { location, nowMs }))
+    return await lending(own, (connection) => makeTables(connection, { schema, location, nowMs, patienceMs }))
   } finally {
     await own.close()
   }
 }
 
-/** Together with a number for the schema: the lock of whoever changes its tables. */
-const lockClass = 0x43436f72
+/** How long another process may take to change the tables, and whoever uses them to let go. */
+const migrationPatienceMs = 60_000
 
-async function makeTables(
-  connection: Connection,
-  schema: string,
-  { location, nowMs }: { readonly location: string; readonly nowMs: number },
-) {
-  const tx = new PostgresTransaction(connection)
-  try {
-    await connection.run(`begin; set local lock_timeout = ${migrationLockMs}; set local statement_timeout = 0`)
-    await tx.query(`select pg_advisory_xact_lock($1::int, hashtext($2))`, [lockClass, schema])
-    const isThere = (await tx.query('select 1 from pg_namespace where nspname = $1', [schema])).length > 0
-    if (!isThere) await connection.run(`create schema ${schema}`)
-    const applied = await migrate(tx, async (sql) => void (await connection.run(sql)), { location, nowMs })
-    await insertMeta(tx, nowMs)
-    await connection.run('commit')
-    return { created: applied[0] === 1, applied }
-  } catch (error) {
-    await connection.rollBack()
-    if (sqlState(error) !== lockTimeout) throw error
-    throw new CoreError('CC_ERR_MIGRATING', { location, waitedMs: migrationLockMs }, { cause: error })
-  }
+/** Says so when the processes that share the server may take more connections than it has. */
+async function checkRoom(
+  connections: PostgresConnections,
+  { poolMax, isPooled }: ConnectionSettings,
+  { replicas = 1, warn }: PostgresOptions,
+): Promise<void> {
+  // Behind a pooler it is the pooler that has the server's connections.
+  if (isPooled || !warn) return
+  const sentence = judgeRoom(await reading(connections, readRoom), { replicas, poolMax })
+  if (sentence !== undefined) warn(sentence)
 }
 
-/** How long another process may take to change the tables, and any reader of them to let go. */
-const migrationLockMs = 60_000
+function reading<T>(connections: PostgresConnections, read: (reader: Reader) => Promise<T>): Promise<T> {
+  return lending(connections, (connection) => read(new PostgresTransaction(connection)))
+}
 
 async function lending<T>(connections: PostgresConnections, act: (connection: Connection) => Promise<T>): Promise<T> {
   const connection = await connections.acquire()

@@ -89,26 +89,6 @@ test('postgres: what cannot be reached says what is wrong, and never a password'
   await store.sql(`drop role ${role}`)
 })
 
-test('postgres: a role without rights to make tables is told so, and one without them works where they are', async () => {
-  await using store = await openPostgresStore()
-  const role = `${store.schema}_app`
-  await store.sql(`create role ${role} login password 'secret'`)
-  const dsn = Object.assign(new URL(store.dsn), { username: role }).href
-  const options = { dsn, nowMs: 1 }
-  await assert.rejects(openPostgres({ ...options, schema: `${role}_none` }), { code: 'CC_ERR_SERVER_RIGHTS' })
-
-  await store.sql(`grant usage on schema ${store.schema} to ${role}`)
-  await store.sql(`grant select, insert, update, delete on all tables in schema ${store.schema} to ${role}`)
-  const { backend, applied } = await openPostgres({ ...options, schema: store.schema })
-
-  assert.deepEqual(applied, [])
-  await readyCase(backend)
-  assert.deepEqual(await backend.hotPath.commitSteps([stepCommit(await claimOne(backend))]), [{ kind: 'committed' }])
-  await backend.close()
-  await store.sql(`drop owned by ${role}`)
-  await store.sql(`drop role ${role}`)
-})
-
 test('postgres: transactions that meet are begun anew until each has seen what the one before it wrote', async () => {
   await using store = await openPostgresStore()
   const { backend } = store
