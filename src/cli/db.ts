@@ -44,7 +44,8 @@ async function initDb(context: Context, { appRole, print = false }: InitOptions)
   context.refuseService('db init')
   if (print && appRole === undefined) throw refuse('--print says what --app-role would run, and needs it.')
   if (appRole !== undefined && print) return await printGrants(context, appRole)
-  if (appRole !== undefined) postgresOf(context)
+  // What is no role is refused before anything is made.
+  if (appRole !== undefined) await grant(context, appRole, { isPrintOnly: true })
   const { terminal, stores } = context
   const { created, location } = await stores.initStore(context.place)
   await markStore(context)
