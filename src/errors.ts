@@ -547,7 +547,8 @@ export const catalogue = {
     exit: 1,
     status: 503,
     says: 'The server does not let this user in at {location}: {why}.',
-    remedy: 'Correct user and password in the DSN, or pg_hba.conf on the server.',
+    remedy:
+      'Correct user and password in the DSN, or pg_hba.conf on the server, or run: grant connect on database NAME to ROLE',
   },
   CC_ERR_SERVER_OLD: {
     exit: 3,

@@ -43,7 +43,8 @@ export function connectionRefusal(error: unknown, location: string): unknown {
     case '3D000':
       return refuse('CC_ERR_NO_DATABASE')
     case '42501':
-      return refuse('CC_ERR_SERVER_RIGHTS', { role: 'ROLE' })
+      // To be refused the database itself is not to be let in.
+      return isFatal(error) ? refuse('CC_ERR_SERVER_LOGIN') : refuse('CC_ERR_SERVER_RIGHTS', { role: 'ROLE' })
     case '53300':
       return refuse('CC_ERR_SERVER_FULL')
     case undefined:
