@@ -4,7 +4,7 @@ import { hasMeta, insertMeta } from './meta.ts'
 import { hasPending, migrate } from './migrations.ts'
 import { PostgresTransaction } from './postgres.ts'
 import type { Connection } from './postgres-connections.ts'
-import { lockTimeout, sqlState } from './postgres-errors.ts'
+import { isCollision, lockTimeout, sqlState } from './postgres-errors.ts'
 import { missingRight, type Purpose, renewGrants } from './postgres-roles.ts'
 
 /** A schema as somebody finds it who wants a store in it. */
@@ -127,7 +127,8 @@ export async function makeTables(
       return await tryMaking(connection, making, leftMs)
     } catch (error) {
       await connection.rollBack()
-      if (sqlState(error) !== lockTimeout) throw error
+      // Somebody has the tables, or waits for what this one has already: both pass.
+      if (sqlState(error) !== lockTimeout && !isCollision(error)) throw error
       if (performance.now() - startedAt >= making.patienceMs) throw await refuseHeld(connection, making, error)
     }
     await delay(pauseMs)

@@ -150,6 +150,30 @@ test('postgres: workers of the version before go on while the tables are changed
   await backend.close()
 })
 
+test('postgres: a migration and a worker that wait for each other both come to their end', async () => {
+  await using store = await openPostgresStore()
+  await using beside = await openPostgresStore()
+  await unmigrate(store)
+  // The migration has `instances` and wants `work`; this one has `work` and then wants `instances`.
+  await beside.sql(`set search_path = ${store.schema}`)
+  await beside.sql(`set deadlock_timeout = '60s'`)
+  await beside.sql('begin')
+  await beside.sql('lock table work in row exclusive mode')
+  const opening = migrating(store)
+  await until(
+    async () =>
+      (await store.sql(`select 1 from pg_locks where not granted and relation = 'work'::regclass`)).length > 0,
+    'the wait for the table',
+  )
+
+  await beside.sql('lock table instances in row exclusive mode')
+  await beside.sql('commit')
+
+  const { applied, backend } = await opening
+  assert.deepEqual(applied, [2, 3, 4, 5, 6])
+  await backend.close()
+})
+
 /** What a role sees of the schema; nothing when there is nothing. */
 async function tablesOf({ sql }: TestRole): Promise<unknown[]> {
   return await sql(
