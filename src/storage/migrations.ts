@@ -4,7 +4,10 @@ import type { Reader, Transaction } from './backend.ts'
 import { type Dialect, postgresDialect, sqliteDialect } from './dialect.ts'
 import { firstSchema, schemaChanges, schemaParts } from './schema.ts'
 
-/** One step forward of the schema. Numbered from 1 without gaps, only ever added to, never changed once released. */
+/**
+ * One step forward of the schema. Numbered from 1 without gaps, only ever added to, never changed once released. It takes
+ * nothing away that the version before needs, whose processes go on beside it.
+ */
 interface Migration {
   readonly number: number
   readonly name: string
