@@ -16,11 +16,11 @@ export function noop(text = ''): Primitive {
 }
 
 /** A pack of one workflow with that many steps in a row, which nobody has to look at. */
-export function straightPack(steps: number) {
-  const names = Array.from({ length: steps }, (_, index) => ({ name: `s${index + 1}`, primitive: 'noop' }))
+export function straightPack(steps: number, primitive = 'noop') {
+  const names = Array.from({ length: steps }, (_, index) => ({ name: `s${index + 1}`, primitive }))
   return {
     name: 'bench',
-    workflows: [{ name: `straight_${steps}`, steps: names }],
+    workflows: [{ name: `${primitive === 'noop' ? 'straight' : primitive}_${steps}`, steps: names }],
     domains: [{ domain_name: 'bench', governance: 'auto' }],
   }
 }
@@ -66,3 +66,15 @@ export async function runUntil(core: Core, cases: number): Promise<number> {
   unsubscribe()
   return elapsedMs
 }
+
+/** A step that waits as one waits for a model, and does nothing else. */
+export const pause: Primitive = {
+  ...noop(),
+  name: 'pause',
+  run: async () => {
+    await new Promise((resolve) => setTimeout(resolve, pauseMs))
+    return { output: { k: 1 } }
+  },
+}
+
+export const pauseMs = 20

@@ -459,6 +459,12 @@ export const catalogue = {
     says: 'The pack is wrong at {where}: {what}.',
     remedy: 'What would be right: {right}.',
   },
+  CC_ERR_POOLER: {
+    exit: 3,
+    status: 500,
+    says: '{name} leads to a connection pooler at {location}, and this takes a session of its own: {why}.',
+    remedy: 'Set CC_DB_DIRECT_DSN to a DSN that leads to the server itself, past the pooler.',
+  },
   CC_ERR_POOL_BUSY: {
     exit: 1,
     status: 503,
@@ -567,12 +573,6 @@ export const catalogue = {
     status: 500,
     says: 'The role may not do what is needed at {location}: {why}.',
     remedy: 'Run as the owner of the tables: cognitive-core db init --app-role {role}',
-  },
-  CC_ERR_SERVER_SCHEMA: {
-    exit: 3,
-    status: 500,
-    says: 'Sessions at {location} use the schema {found}, and CC_DB_SCHEMA is {schema}.',
-    remedy: 'Run: alter role ROLE set search_path = {schema}',
   },
   CC_ERR_SERVER_TLS: {
     exit: 1,

@@ -10,7 +10,7 @@ import type { Backend } from '../storage/backend.ts'
 import { listInstances } from '../storage/instances.ts'
 import type { Meta } from '../storage/meta.ts'
 import { listTasks } from '../storage/tasks.ts'
-import { viewCase, viewInstance, viewSteps, viewTask } from './case-views.ts'
+import { viewCase, viewCases, viewSteps, viewTask } from './case-views.ts'
 import type { CaseFilter, CaseReader, CaseView, Page, StepView, TaskFilter, TaskView, VerifyReport } from './core.ts'
 import { exportCase } from './exporting.ts'
 import { requireInstance } from './intervening.ts'
@@ -57,12 +57,13 @@ export class StoreReader implements CaseReader {
     return await this.store.read(async (reader) => {
       const found = await listInstances(reader, { status, workflow, submittedBy, before: cursor, limit: size + 1 })
       const items: CaseView[] = []
-      const meter = { characters: 0 }
-      for (const instance of found.slice(0, size)) {
-        if (meter.characters > maxListedCharacters) break
-        items.push(await viewInstance(reader, instance, meter))
+      let listed = 0
+      while (items.length < Math.min(found.length, size) && listed <= maxListedCharacters) {
+        const { views, characters } = await viewCases(reader, found.slice(items.length, size).slice(0, turnItems))
+        items.push(...views)
+        listed += characters
         // A long list is no reason to keep everybody else waiting.
-        if (items.length % turnItems === 0) await nextTurn()
+        await nextTurn()
       }
       return { items, nextCursor: found.length > items.length ? items.at(-1)!.instanceId : undefined }
     })
@@ -72,16 +73,14 @@ export class StoreReader implements CaseReader {
     return this.store.read((reader) => viewSteps(reader, instanceId))
   }
 
-  getAudit(
+  async getAudit(
     instanceId: string,
     { after = 0, limit = Number.MAX_SAFE_INTEGER }: { after?: number; limit?: number } = {},
   ): Promise<readonly AuditEvent[]> {
-    return this.store.read(async (reader) => {
-      const events = await readEvents(reader, instanceId, { after, limit })
-      // Every case has an event, so only where none was found the case itself may be missing.
-      if (events.length === 0) await requireInstance(reader, instanceId)
-      return events
-    })
+    const events = await readEvents(this.store, instanceId, { after, limit })
+    // Every case has an event, so only where none was found the case itself may be missing.
+    if (events.length === 0) await requireInstance(this.store, instanceId)
+    return events
   }
 
   getTask(taskId: string): Promise<TaskView> {
@@ -90,11 +89,9 @@ export class StoreReader implements CaseReader {
 
   async listTasks({ queue, status = 'open', limit, cursor }: TaskFilter = {}): Promise<Page<Task>> {
     const size = pageSize(limit)
-    return await this.store.read(async (reader) => {
-      const found = await listTasks(reader, { queue, status, after: readCursor(cursor), limit: size + 1 })
-      const items = found.slice(0, size)
-      return { items, nextCursor: found.length > size ? writeCursor(items.at(-1)!) : undefined }
-    })
+    const found = await listTasks(this.store, { queue, status, after: readCursor(cursor), limit: size + 1 })
+    const items = found.slice(0, size)
+    return { items, nextCursor: found.length > size ? writeCursor(items.at(-1)!) : undefined }
   }
 
   verify(options: VerifyOptions = {}): Promise<VerifyReport> {

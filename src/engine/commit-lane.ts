@@ -5,6 +5,7 @@ import { readAuditHash } from '../storage/audit.ts'
 import { type Backend, CommitUnknownError } from '../storage/backend.ts'
 import type { Refill, StepCommit } from '../storage/hot-path.ts'
 import { readWork } from '../storage/work.ts'
+import { Lane } from './lane.ts'
 
 /** The state of the world that a commit is built upon; it moves when a person's event comes in between. */
 export interface CommitBase extends ChainHead {
@@ -28,6 +29,7 @@ export type CommitOutcome =
 interface Member {
   readonly build: BuildCommit
   commit: StepCommit
+  readonly characters: number
   readonly resolve: (outcome: CommitOutcome) => void
   readonly reject: (error: unknown) => void
 }
@@ -40,22 +42,15 @@ export interface Refiller {
   loseClaim(claimedBy: string): void
 }
 
-/** At most this many steps share a commit. */
-const maxBatch = 128
-
 /** A batch that fails as a whole without having been written is sent this often before its members are told. */
 const maxSends = 5
 
-/**
- * Group commit: the lane sends when it is free, and whatever arrived meanwhile travels together. No timer: the first
- * commit of a quiet moment leaves at the end of this turn of the event loop.
- */
+/** Steps on their way into the store: those of one moment share a commit. */
 export class CommitLane {
   /** Who takes other instances for those that a commit gives back, in the same write. */
   refiller: Refiller | undefined
-  private waiting: Member[] = []
-  private sending = false
   private readonly backend: Backend
+  private readonly lane = new Lane<Member>((batch) => this.send(batch, 1))
 
   constructor(backend: Backend) {
     this.backend = backend
@@ -69,22 +64,8 @@ export class CommitLane {
     } catch (error) {
       return Promise.resolve({ kind: 'poisoned', error: error as Error })
     }
-    return new Promise((resolve, reject) => {
-      this.waiting.push({ build, commit, resolve, reject })
-      this.schedule()
-    })
-  }
-
-  /** One batch a turn, so that steps without any waiting in them do not keep the event loop from everything else. */
-  private schedule(): void {
-    if (this.sending || this.waiting.length === 0) return
-    this.sending = true
-    setImmediate(() => {
-      void this.send(this.waiting.splice(0, maxBatch), 1).then(() => {
-        this.sending = false
-        this.schedule()
-      })
-    })
+    const characters = commit.payloads.reduce((sum, { text }) => sum + (text?.length ?? 0), 0)
+    return new Promise((resolve, reject) => this.lane.add({ build, commit, characters, resolve, reject }))
   }
 
   private async send(batch: readonly Member[], sends: number): Promise<void> {
@@ -128,7 +109,7 @@ export class CommitLane {
       } catch (error) {
         return member.resolve({ kind: 'poisoned', error: error as Error })
       }
-      this.waiting.push(member)
+      this.lane.add(member)
     } catch (error) {
       member.reject(error)
     }

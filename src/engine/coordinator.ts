@@ -1,3 +1,4 @@
+import type { PinnedDefinition } from '../cognition/definition.ts'
 import { findDefinition, type Pack } from '../cognition/pack.ts'
 import type { AuditEventType, ChainHead } from '../domain/audit.ts'
 import { randomHex } from '../domain/identity.ts'
@@ -6,8 +7,7 @@ import type { Definition } from '../domain/workflow.ts'
 import { CoreError, isCoreError } from '../errors.ts'
 import { readAuditHash } from '../storage/audit.ts'
 import type { Transaction } from '../storage/backend.ts'
-import { readInstance } from '../storage/instances.ts'
-import { type Meta, readMeta, settleSimulated } from '../storage/meta.ts'
+import { type Meta, readMeta } from '../storage/meta.ts'
 import { claimTask } from '../storage/tasks.ts'
 import { checkActor } from './actor.ts'
 import { StoreReader } from './case-reader.ts'
@@ -30,7 +30,8 @@ import { cancelCase, eraseContent, requireInstance, retryCase } from './interven
 import { Heart } from './heart.ts'
 import { refuseModel, refuseUnrunnable } from './runnable.ts'
 import { HeadMoved, writeSurely } from './store-writes.ts'
-import { findSubmission, insertCase, takeCase, takeObject } from './submitting.ts'
+import { SubmitLane, type SubmitOutcome } from './submit-lane.ts'
+import { findSubmission, type NewCase, recordCase, takeCase, takeObject } from './submitting.ts'
 import { Sweeper } from './sweeper.ts'
 import { waitUntilRest } from './waiting.ts'
 import { Worker } from './worker.ts'
@@ -46,6 +47,7 @@ export class Coordinator extends StoreReader implements Core {
   private readonly engine: Engine
   private readonly packs: readonly Pack[]
   private readonly listeners: Set<(progress: Progress) => void>
+  private readonly submissions: SubmitLane
   private readonly heart: Heart | undefined
   private readonly worker: Worker
   private readonly sweeper: Sweeper
@@ -66,6 +68,7 @@ export class Coordinator extends StoreReader implements Core {
     this.engine = engine
     this.packs = parts.packs
     this.listeners = parts.listeners
+    this.submissions = new SubmitLane(engine.backend, parts.meta.simulated !== undefined)
     const name = `process ${process.pid} ${randomHex(4)}`
     const { fleet } = engine.backend
     const member = { workerId: name, concurrency }
@@ -83,27 +86,28 @@ export class Coordinator extends StoreReader implements Core {
   async submit(request: SubmitRequest): Promise<Submitted> {
     checkActor(request.actor)
     const newCase = takeCase(request, this.clock.nowMs())
-    // A key that was seen answers even when its workflow is not loaded any more.
-    const seen =
-      request.key === undefined ? undefined : await this.store.read((reader) => findSubmission(reader, newCase))
-    if (seen) return seen
-    const pinned = findDefinition(this.packs, request.workflow, request.domain)
-    await refuseUnrunnable(this.engine, pinned.definition)
-    const submitted = await this.write(async (tx, isAgain): Promise<Submitted> => {
-      const { instanceId } = newCase
-      const own = isAgain ? await readInstance(tx, instanceId) : undefined
-      if (own) return { instanceId, status: own.status, seen: false }
-      const earlier = await findSubmission(tx, newCase)
-      if (earlier) return earlier
-      await insertCase(tx, newCase, pinned, await this.settle(tx))
-      return { instanceId, status: 'running', seen: false }
-    })
-    this.isSimulated ??= (await this.store.read(readMeta)).simulated
-    if (!submitted.seen) {
-      this.engine.wake.emit({ is: 'work' })
-      this.announce(submitted.instanceId, 'case.submitted')
+    let pinned
+    try {
+      pinned = findDefinition(this.packs, request.workflow, request.domain)
+      await refuseUnrunnable(this.engine, pinned.definition)
+    } catch (error) {
+      // A key that was seen answers even when its workflow is not loaded any more.
+      const seen = request.key === undefined ? undefined : await this.findSubmission(newCase)
+      if (seen) return seen
+      throw error
     }
-    return submitted
+    const { instanceId } = newCase
+    switch (await this.take(newCase, pinned)) {
+      case 'key_taken':
+        return (await this.findSubmission(newCase))!
+      case 'otherwise_settled':
+        this.isSimulated = (await readMeta(this.store)).simulated
+        return await this.submit(request)
+      case 'submitted':
+        this.engine.wake.emit({ is: 'work' })
+        this.announce(instanceId, 'case.submitted')
+        return { instanceId, status: 'running', seen: false }
+    }
   }
 
   async claimTask({
@@ -227,7 +231,7 @@ export class Coordinator extends StoreReader implements Core {
   }
 
   async ping(): Promise<void> {
-    await this.store.read(readMeta)
+    await readMeta(this.store)
   }
 
   follow(instanceId: string, _after: number, listener: (progress: Progress) => void): () => Promise<void> {
@@ -293,12 +297,23 @@ export class Coordinator extends StoreReader implements Core {
     }
   }
 
-  /** Whether the store is a simulation; its first case settles that for good. */
-  private async settle(tx: Transaction): Promise<boolean> {
-    const asked = this.isSimulated ?? this.engine.model?.simulated ?? false
-    if (this.isSimulated !== undefined) return asked
-    if (await settleSimulated(tx, asked)) return asked
-    throw refuseModel(this.location, !asked, this.engine.model?.name ?? 'none')
+  private findSubmission(newCase: NewCase): Promise<Submitted | undefined> {
+    return this.store.read((reader) => findSubmission(reader, newCase))
+  }
+
+  /** The first case settles for good whether the store is a simulation. */
+  private async take(newCase: NewCase, pinned: PinnedDefinition): Promise<SubmitOutcome> {
+    const { model } = this.engine
+    const simulated = this.isSimulated ?? model?.simulated ?? false
+    if (model && model.simulated !== simulated) throw refuseModel(this.location, simulated, model.name)
+    try {
+      const outcome = await this.submissions.submit(recordCase(newCase, pinned, simulated), pinned)
+      if (outcome === 'submitted') this.isSimulated = simulated
+      return outcome
+    } catch (error) {
+      leaveIfLost(this.engine, error)
+      throw error
+    }
   }
 
   private announce(instanceId: string, ...events: readonly AuditEventType[]): void {

@@ -101,7 +101,7 @@ export class Heart {
     const { backend, wake } = this.engine
     const waited = wake.waitedFor(maxWaited)
     if (waited.length === 0) return
-    for (const instanceId of await backend.read((reader) => listAtRest(reader, waited))) {
+    for (const instanceId of await listAtRest(backend, waited)) {
       wake.pass({ is: 'rest', instanceId })
     }
   }

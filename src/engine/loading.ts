@@ -48,8 +48,8 @@ async function readRecorded(reader: Reader, work: Work, { steps }: Definition): 
   const { instanceId } = work
   const names = steps.map(({ name }) => name)
   const latest = work.stepNo === 0 ? [] : await readLatestCheckpoints(reader, instanceId, names)
-  const ids = latest.map((checkpoint) => checkpoint.outputPayloadId)
-  const payloads = await readPayloads(reader, instanceId, ids)
+  const outputs = latest.map(({ outputPayloadId: payloadId }) => ({ instanceId, payloadId }))
+  const payloads = await readPayloads(reader, outputs)
   await assertRecorded(reader, work, latest, payloads)
   return { latest, payloads }
 }

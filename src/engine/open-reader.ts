@@ -10,5 +10,5 @@ export async function openReader({
   ...place
 }: StorePlace & { clock?: Clock }): Promise<CaseReader> {
   const backend = await openPlaceForReading(place)
-  return new StoreReader(backend, clock, await backend.read(readMeta))
+  return new StoreReader(backend, clock, await readMeta(backend))
 }

@@ -38,7 +38,7 @@ export async function openCore(config: CoreConfig = {}): Promise<Core> {
   const backend = config.backend ?? (await openIt(config, clock))
   try {
     const concurrency = config.workerConcurrency ?? defaultWorkers(backend.dialect.name)
-    const meta = await backend.read(readMeta)
+    const meta = await readMeta(backend)
     const { simulated } = meta
     if (model && simulated !== undefined && model.simulated !== simulated) {
       throw refuseModel(backend.location, simulated, model.name)
@@ -151,7 +151,7 @@ function definitionCache(backend: Backend): (hash: string) => Promise<Definition
 }
 
 async function readPinned(backend: Backend, hash: string): Promise<Definition> {
-  const text = await backend.read((reader) => readDefinition(reader, hash))
+  const text = await readDefinition(backend, hash)
   if (text === undefined || definitionHash(text) !== hash) {
     throw new CoreError('CC_ERR_DEFINITION_LOST', { hash, location: backend.location })
   }

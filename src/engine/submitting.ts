@@ -5,15 +5,11 @@ import { newId } from '../domain/identity.ts'
 import type { Instance } from '../domain/instance.ts'
 import { canonicalJson, isJsonObject, isStorableText, type JsonObject, parseJson } from '../domain/json.ts'
 import { CoreError, isCoreError } from '../errors.ts'
-import { insertEvents } from '../storage/audit.ts'
-import type { Transaction } from '../storage/backend.ts'
-import { insertDefinition } from '../storage/definitions.ts'
-import { insertInstance, readInstance } from '../storage/instances.ts'
-import { insertPayload } from '../storage/payloads.ts'
-import { insertSubmissionKey, readSubmissionKey } from '../storage/submission-keys.ts'
-import { insertWork } from '../storage/work.ts'
+import type { Reader } from '../storage/backend.ts'
+import type { Submission } from '../storage/hot-path.ts'
+import { readInstance } from '../storage/instances.ts'
+import { readSubmissionKey } from '../storage/submission-keys.ts'
 import type { SubmitRequest, Submitted } from './core.ts'
-import { HeadMoved } from './store-writes.ts'
 
 const maxKeyCharacters = 200
 
@@ -65,24 +61,19 @@ export function takeObject(value: unknown, what: string): JsonObject {
 
 /** What a key was used for before; undefined when it is new. Refuses a key that came with another body. */
 export async function findSubmission(
-  tx: Pick<Transaction, 'query' | 'dialect'>,
+  reader: Reader,
   { request: { actor, key }, digest }: NewCase,
 ): Promise<Submitted | undefined> {
-  const seen = key === undefined ? undefined : await readSubmissionKey(tx, actor, key)
+  const seen = key === undefined ? undefined : await readSubmissionKey(reader, actor, key)
   if (!seen) return undefined
   if (seen.digest !== digest) throw new CoreError('CC_ERR_KEY_REUSED', { key, instanceId: seen.instanceId })
   const { instanceId } = seen
-  const instance = await readInstance(tx, instanceId)
+  const instance = await readInstance(reader, instanceId)
   return { instanceId, status: instance!.status, seen: true }
 }
 
-/** Writes a new case: instance, hot row, input, first event and key, all in the caller's transaction. */
-export async function insertCase(
-  tx: Transaction,
-  newCase: NewCase,
-  pinned: PinnedDefinition,
-  simulated: boolean,
-): Promise<void> {
+/** What a new case writes: instance, hot row, input, first event and key. */
+export function recordCase(newCase: NewCase, pinned: PinnedDefinition, simulated: boolean): Submission {
   const { instanceId, request, input, digest, nowMs } = newCase
   const { workflow, domain, actor, key, priority = 0 } = request
   const { payload, reference } = newPayload({ instanceId, kind: 'input', value: input, nowMs })
@@ -121,11 +112,7 @@ export async function insertCase(
     updatedAtMs: nowMs,
     endedAtMs: undefined,
   }
-  await insertDefinition(tx, { hash: pinned.hash, text: pinned.text, nowMs })
-  await insertInstance(tx, instance)
-  await insertPayload(tx, payload)
-  await insertEvents(tx, [event])
-  await insertWork(tx, {
+  const work = {
     instanceId,
     priority,
     definitionHash: pinned.hash,
@@ -134,6 +121,12 @@ export async function insertCase(
     stepNo: 0,
     auditSeq: head.seq,
     auditHead: head.hash,
-  })
-  if (key !== undefined && !(await insertSubmissionKey(tx, { actor, key, digest, instanceId }))) throw new HeadMoved()
+  }
+  return {
+    instance,
+    work,
+    input: payload,
+    event,
+    key: key === undefined ? undefined : { actor, key, digest, instanceId },
+  }
 }

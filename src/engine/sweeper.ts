@@ -60,7 +60,7 @@ export class Sweeper {
       if (nextMs > nowMs || this.engine.leaving.signal.aborted) return nextMs
       const woken = await backend.transaction((tx) => wakeDue(tx, nowMs, batch))
       if (woken > 0) wake.emit({ is: 'work' })
-      const overdue = await backend.read((reader) => readOverdueTasks(reader, nowMs, batch))
+      const overdue = await readOverdueTasks(backend, nowMs, batch)
       for (const { taskId, instanceId } of overdue) {
         await writeSurely(backend, (tx) => escalateOverdue(tx, taskId, nowMs))
         wake.emit({ is: 'instance', instanceId })

@@ -28,7 +28,7 @@ export async function shareOut(backend: Backend): Promise<readonly InstanceRange
   const ends: string[] = []
   for (let thread = 1; thread < threads; thread++) {
     const place = Math.floor((instances * thread) / threads)
-    const id = await backend.read((reader) => readInstanceIdAt(reader, place))
+    const id = await readInstanceIdAt(backend, place)
     if (id !== undefined && id !== ends.at(-1)) ends.push(id)
   }
   return [...ends, undefined].map((until, index) => ({ after: ends[index - 1], until }))

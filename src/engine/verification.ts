@@ -52,7 +52,7 @@ export const cannotShow: readonly string[] = [
 export async function verifyStore(backend: Backend, options: VerifyOptions = {}): Promise<VerifyReport> {
   const startedAt = performance.now()
   const { instanceId, findingsLimit = defaultFindingsLimit, onProgress } = options
-  const simulated = (await backend.read(readMeta)).simulated === true
+  const simulated = (await readMeta(backend)).simulated === true
   const parts =
     instanceId === undefined
       ? await verifyAll(backend, simulated, findingsLimit, onProgress)

@@ -1,6 +1,7 @@
 import { CoreError } from '../errors.ts'
 import type { CaseReader, CaseView } from './core.ts'
 import type { Engine } from './execution.ts'
+import { requireInstance } from './intervening.ts'
 import { refuseUnrunnable } from './runnable.ts'
 
 /**
@@ -13,7 +14,7 @@ export async function waitUntilRest(
   instanceId: string,
   { timeoutMs, signal }: { timeoutMs?: number; signal?: AbortSignal },
 ): Promise<CaseView> {
-  const { wake, clock } = engine
+  const { backend, wake, clock } = engine
   let changed = Promise.withResolvers<void>()
   const unsubscribe = wake.onRest(instanceId, () => changed.resolve())
   const cutShort = Promise.withResolvers<never>()
@@ -27,15 +28,16 @@ export async function waitUntilRest(
   try {
     for (;;) {
       changed = Promise.withResolvers<void>()
-      const view = await reader.getCase(instanceId)
-      if (view.status !== 'running') return view
+      // A look costs one statement; the whole case is read once there is something to see.
+      const { status, definitionHash } = await requireInstance(backend, instanceId)
+      if (status !== 'running') return await reader.getCase(instanceId)
       if (engine.stuck.has(instanceId)) throw new CoreError('CC_ERR_CASE_STUCK', { instanceId })
-      await refuseUnrunnable(engine, await engine.definition(view.definitionHash))
+      await refuseUnrunnable(engine, await engine.definition(definitionHash))
       await Promise.race([changed.promise, cutShort.promise])
     }
   } catch (error) {
     if (!(error instanceof TimeUp)) throw error
-    const { status } = await reader.getCase(instanceId)
+    const { status } = await requireInstance(backend, instanceId)
     throw new CoreError('CC_ERR_TIMED_OUT', { instanceId, timeoutMs, status })
   } finally {
     unsubscribe()

@@ -1,7 +1,7 @@
 import type { AuditEvent } from '../domain/audit.ts'
 import { readEnvelope } from '../domain/chain.ts'
 import type { Reader, SqlValue, Transaction } from './backend.ts'
-import { aliased, rowsInserter, type Nullable, orNull, withoutNulls } from './rows.ts'
+import { aliased, rowsInserter, type Nullable, orNull, placeholders, withoutNulls } from './rows.ts'
 
 /** In the order of `eventValues`. */
 export const eventColumns = ['instance_id', 'seq', 'type', 'at_ms', 'payload_id', 'envelope', 'prev_hash', 'hash']
@@ -74,15 +74,17 @@ export async function readEnvelopeOf(
   return row?.envelope
 }
 
-/** The step whose intent stands in the chain without a result after it. */
-export async function readStepInDoubt(reader: Reader, instanceId: string): Promise<string | undefined> {
-  const [row] = await reader.query<{ envelope: string }>(
-    `select i.envelope as "envelope" from audit_events i
-      where i.instance_id = $1 and i.type = 'step.intended' and not exists
-        (select 1 from audit_events r where r.instance_id = $1 and r.seq > i.seq
-            and r.type in ('step.intended', 'step.completed', 'step.failed', 'step.retried'))
-      limit 1`,
-    [instanceId],
+/** Those of these instances that have a step whose intent stands in the chain without a result after it. */
+export async function listStepsInDoubt(
+  reader: Reader,
+  instanceIds: readonly string[],
+): Promise<{ readonly instanceId: string; readonly step: string | undefined }[]> {
+  const rows = await reader.query<{ instanceId: string; envelope: string }>(
+    `select i.instance_id as "instanceId", i.envelope as "envelope" from audit_events i
+      where i.instance_id in (${placeholders(instanceIds.length)}) and i.type = 'step.intended' and not exists
+        (select 1 from audit_events r where r.instance_id = i.instance_id and r.seq > i.seq
+            and r.type in ('step.intended', 'step.completed', 'step.failed', 'step.retried'))`,
+    instanceIds,
   )
-  return row && readEnvelope(row.envelope)?.step
+  return rows.map(({ instanceId, envelope }) => ({ instanceId, step: readEnvelope(envelope)?.step }))
 }

@@ -25,11 +25,11 @@ export interface Transaction extends Reader {
 
 /**
  * A store. Everything above this file is written against it; SQLite is one implementation, PostgreSQL another.
+ * As a reader it gives each statement a snapshot of its own, at the cost of that one statement; it takes SELECT alone.
  * Errors: a refusal by the data (constraint, type) rejects only the transaction that met it; `CommitUnknownError` means
  * that the answer to COMMIT was lost and only a read can tell what happened.
  */
-export interface Backend {
-  readonly dialect: Dialect
+export interface Backend extends Reader {
   /** Where the store is, for people: a path, or a DSN with its password masked. */
   readonly location: string
   /** The file that another thread may open for reading; unset where the store is not a file. */
@@ -43,7 +43,7 @@ export interface Backend {
    * run more than once (when what it shares a commit with fails, or after a deadlock), so it changes nothing but rows.
    */
   transaction<T>(body: (tx: Transaction) => Promise<T>): Promise<T>
-  /** Runs the body on one consistent snapshot, on a connection of its own that cannot write. */
+  /** Runs the body on one consistent snapshot for all of its statements, on a connection of its own that cannot write. */
   read<T>(body: (reader: Reader) => Promise<T>): Promise<T>
   close(): Promise<void>
 }

@@ -1,6 +1,6 @@
 import { type Checkpoint, checkpointColumns as columns } from '../domain/instance.ts'
 import type { Reader, SqlValue } from './backend.ts'
-import { aliased, rowsInserter, type Nullable, orNull, withoutNulls } from './rows.ts'
+import { aliased, rowsInserter, type Nullable, orNull, placeholders, withoutNulls } from './rows.ts'
 
 const fields = Object.keys(columns) as (keyof Checkpoint)[]
 
@@ -41,11 +41,14 @@ export async function readLatestCheckpoints(
   return rows.map((row) => withoutNulls<Checkpoint>(row))
 }
 
-/** Step names in the order in which they ran. */
-export async function readPath(reader: Reader, instanceId: string): Promise<string[]> {
-  const rows = await reader.query<{ step: string }>(
-    'select step as "step" from checkpoints where instance_id = $1 order by step_no',
-    [instanceId],
+/** Step names of these instances, of each in the order in which they ran. */
+export async function listPaths(
+  reader: Reader,
+  instanceIds: readonly string[],
+): Promise<Pick<Checkpoint, 'instanceId' | 'step'>[]> {
+  return await reader.query(
+    `select instance_id as "instanceId", step as "step" from checkpoints
+      where instance_id in (${placeholders(instanceIds.length)}) order by instance_id, step_no`,
+    instanceIds,
   )
-  return rows.map(({ step }) => step)
 }

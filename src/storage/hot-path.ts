@@ -1,8 +1,38 @@
 import type { AuditEvent } from '../domain/audit.ts'
-import type { Checkpoint, Payload } from '../domain/instance.ts'
+import type { Checkpoint, Instance, Payload } from '../domain/instance.ts'
 import type { Claimed } from './claimed.ts'
+import type { DefinitionText } from './definitions.ts'
 import type { InstanceEnding } from './instances.ts'
+import type { SubmissionKey } from './submission-keys.ts'
 import type { NewTask } from './tasks.ts'
+import type { NewWork } from './work.ts'
+
+/** Everything that taking one case writes, in one piece: all of it or nothing. */
+export interface Submission {
+  readonly instance: Instance
+  readonly work: NewWork
+  readonly input: Payload
+  readonly event: AuditEvent
+  /** Taken for good together with the case. */
+  readonly key: SubmissionKey | undefined
+}
+
+/** What the store may not know yet; it is told together with the cases, and said once it costs nothing more. */
+export interface Beginnings {
+  readonly definitions: readonly DefinitionText[]
+  /** Whether the store is to be a simulation, for good; unset where that is settled. */
+  readonly simulated: boolean | undefined
+}
+
+/**
+ * `key_taken`: somebody had the key before, whose case it is. `otherwise_settled`: what the store is was settled meanwhile,
+ * as was asked or not. Nothing of such a member was written.
+ */
+export type SubmissionResult =
+  | { readonly kind: 'submitted' }
+  | { readonly kind: 'key_taken' }
+  | { readonly kind: 'otherwise_settled' }
+  | { readonly kind: 'poisoned'; readonly error: Error }
 
 /** What a worker asks for: up to `limit` ready instances, each under a fresh random token. */
 export interface ClaimRequest {
@@ -63,8 +93,13 @@ export interface StepCommit {
 export type StepCommitResult =
   { readonly kind: 'committed' } | { readonly kind: 'fenced' } | { readonly kind: 'poisoned'; readonly error: Error }
 
-/** The two statements that run for every step of every case: one file per database. */
+/** The three statements that every case costs: one file per database. */
 export interface HotPath {
+  /**
+   * Takes new cases, all in one transaction. A member whose key is taken or that is poisoned takes nothing of the others
+   * with it. Rejects only when nothing at all was written, or with `CommitUnknownError`.
+   */
+  submit(submissions: readonly Submission[], beginnings: Beginnings): Promise<SubmissionResult[]>
   /** Whether a claim that finds nothing costs no write; where it does, `anyReady` is asked first. */
   readonly isEmptyClaimFree: boolean
   /** Cheap and read-only: is there anything to claim? An idle poll must never be a write. */

@@ -2,7 +2,7 @@ import type { ChainHead } from '../domain/audit.ts'
 import type { TierContribution } from '../domain/governance.ts'
 import type { Instance, InstanceStatus } from '../domain/instance.ts'
 import type { Reader, Row, SqlValue, Transaction } from './backend.ts'
-import { aliased, insertInto, type Nullable, orNull, placeholders, withoutNulls } from './rows.ts'
+import { aliased, type Nullable, orNull, placeholders, withoutNulls } from './rows.ts'
 import { queryReadable, readable } from './verification.ts'
 
 /** What the instance row keeps once no work row stands beside it: the end of its workflow, or its suspension. */
@@ -51,7 +51,8 @@ const columns = {
 
 const fields = Object.keys(columns) as (keyof Instance)[]
 const instanceColumns = aliased(columns)
-const insertSql = insertInto('instances', Object.values(columns))
+/** In the order of `instanceValues`. */
+export const newInstanceColumns: readonly string[] = Object.values(columns)
 
 type Stored = 'tierContributions' | 'simulated' | 'disputed'
 type InstanceRow = Nullable<Omit<Instance, Stored>> & {
@@ -74,11 +75,8 @@ function toColumn(value: Instance[keyof Instance]): SqlValue {
   return typeof value === 'object' ? JSON.stringify(value) : orNull(value)
 }
 
-export async function insertInstance(tx: Transaction, instance: Instance): Promise<void> {
-  await tx.execute(
-    insertSql,
-    fields.map((field) => toColumn(instance[field])),
-  )
+export function instanceValues(instance: Instance): SqlValue[] {
+  return fields.map((field) => toColumn(instance[field]))
 }
 
 export async function readInstance(reader: Reader, instanceId: string): Promise<Instance | undefined> {

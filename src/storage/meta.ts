@@ -19,14 +19,6 @@ export async function readMeta(reader: Reader): Promise<Meta> {
   return { databaseId, epoch, simulated: simulated === null ? undefined : simulated === 1 }
 }
 
-/** Settles for good whether the store is a simulation. True when it is settled as asked, now or before. */
-export async function settleSimulated(tx: Transaction, simulated: boolean): Promise<boolean> {
-  const flag = simulated ? 1 : 0
-  return (
-    (await tx.execute('update meta set simulated = $1 where id = 1 and coalesce(simulated, $1) = $1', [flag])) === 1
-  )
-}
-
 /** Whether the row is there that says what the store is. */
 export async function hasMeta(reader: Reader): Promise<boolean> {
   return (await reader.query('select 1 from meta')).length > 0

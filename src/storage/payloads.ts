@@ -1,6 +1,6 @@
 import type { Payload } from '../domain/instance.ts'
 import type { Reader, SqlValue, Transaction } from './backend.ts'
-import { aliased, rowsInserter, type Nullable, orNull, withoutNulls } from './rows.ts'
+import { aliased, rowsInserter, type Nullable, orNull, placeholders, withoutNulls } from './rows.ts'
 
 /** In the order of `payloadValues`. */
 export const payloadColumns = ['payload_id', 'instance_id', 'kind', 'text', 'salt', 'erased_at_ms']
@@ -32,18 +32,21 @@ export async function readPayload(reader: Reader, instanceId: string, payloadId:
   return row && withoutNulls<Payload>(row)
 }
 
-/** The named payloads of one instance, by their ids; one that is not there is absent. */
+/** What names a payload. */
+export type PayloadName = Pick<Payload, 'instanceId' | 'payloadId'>
+
+/** The named payloads, by their ids; one that is not there is absent. */
 export async function readPayloads(
   reader: Reader,
-  instanceId: string,
-  payloadIds: readonly string[],
+  names: readonly PayloadName[],
 ): Promise<ReadonlyMap<string, Payload>> {
-  const found = new Map<string, Payload>()
-  for (const payloadId of payloadIds) {
-    const payload = await readPayload(reader, instanceId, payloadId)
-    if (payload) found.set(payloadId, payload)
-  }
-  return found
+  if (names.length === 0) return new Map()
+  const list = names.map((_, index) => `(${placeholders(2, index * 2)})`).join(', ')
+  const rows = await reader.query<Nullable<Payload>>(
+    `select ${selectedColumns} from payloads where (instance_id, payload_id) in (values ${list})`,
+    names.flatMap(({ instanceId, payloadId }) => [instanceId, payloadId]),
+  )
+  return new Map(rows.map((row) => [row.payloadId, withoutNulls<Payload>(row)]))
 }
 
 /** Whether something that a step reads, the input or an output, was erased. */

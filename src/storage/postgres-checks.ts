@@ -15,9 +15,6 @@ export interface Server {
   readonly isStandby: boolean
   readonly isReadOnly: boolean
   readonly synchronousCommit: string
-  readonly statementTimeout: string
-  /** Where sessions stand; null where there is no such schema, or the role may not use it. */
-  readonly schema: string | null
   readonly role: string
 }
 
@@ -26,8 +23,7 @@ export async function readServer(reader: Reader): Promise<Server> {
     `select current_setting('server_version_num')::bigint as "version", current_setting('server_encoding') as "encoding",
             pg_is_in_recovery() as "isStandby", current_setting('default_transaction_read_only') = 'on' as "isReadOnly",
             current_setting('synchronous_commit') as "synchronousCommit",
-            current_setting('statement_timeout') as "statementTimeout",
-            current_schema()::text as "schema", current_user::text as "role"`,
+            current_user::text as "role"`,
   )
   return server!
 }

@@ -1,9 +1,11 @@
+import { hash } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
 import { isCoreError } from '../errors.ts'
 import type { SqlValue } from './backend.ts'
 import type { PostgresAddress } from './postgres-address.ts'
 import { connectionRefusal, isFatal } from './postgres-errors.ts'
+import { qualifier } from './postgres-names.ts'
 
 export interface ConnectionSettings {
   readonly address: PostgresAddress
@@ -43,6 +45,8 @@ const keepAliveMs = 10_000
 export interface Connection {
   /** Runs one statement, or a text of several without parameters, of which the last one's result comes. */
   run(sql: string, params?: readonly SqlParam[]): Promise<pg.QueryResult>
+  /** The same for a text of which there are few: the server keeps its plan where the session is ours. */
+  runPlanned(sql: string, params: readonly SqlParam[]): Promise<pg.QueryResult>
   /** The session has ended, whoever ended it. */
   readonly isLost: boolean
   /** Ends what was begun without keeping anything of it; a session in which that fails is given up. */
@@ -53,18 +57,21 @@ export interface Connection {
 /** Lends a connection for as long as the act takes. */
 export type Lend = <T>(act: (connection: Connection) => Promise<T>) => Promise<T>
 
-/** What a parameter may be; an array is one parameter with a cast of its own. */
-export type SqlParam = SqlValue | readonly SqlValue[]
+/** What a parameter may be; an array is one parameter with a cast of its own, bytes are in the form of their type. */
+export type SqlParam = SqlValue | readonly SqlValue[] | Buffer
 
 /** The connections of a store: as many as `poolMin` are there from the beginning, `poolMax` at the most. */
 export class PostgresConnections {
   private readonly pool: pg.Pool
   private readonly location: string
   private readonly poolMin: number
+  /** What becomes of a statement on its way; unset where the session is ours, and can keep plans. */
+  private readonly rewrite: ((sql: string) => string) | undefined
 
   constructor(settings: ConnectionSettings) {
     this.location = settings.address.masked
     this.poolMin = settings.poolMin
+    this.rewrite = settings.isPooled ? qualifier(settings.schema) : undefined
     this.pool = new pg.Pool({
       ...clientConfig(settings),
       idleTimeoutMillis: idleMs,
@@ -105,7 +112,7 @@ export class PostgresConnections {
     const client = await this.pool.connect().catch((error: unknown) => {
       throw connectionRefusal(error, this.location)
     })
-    return new PooledConnection(client)
+    return new PooledConnection(client, this.rewrite)
   }
 
   close(): Promise<void> {
@@ -117,20 +124,31 @@ const lost = new WeakSet<pg.ClientBase>()
 
 class PooledConnection implements Connection {
   private readonly client: pg.PoolClient
+  private readonly rewrite: ((sql: string) => string) | undefined
   private hasEnded = false
 
-  constructor(client: pg.PoolClient) {
+  constructor(client: pg.PoolClient, rewrite: ((sql: string) => string) | undefined) {
     this.client = client
+    this.rewrite = rewrite
   }
 
   get isLost(): boolean {
     return this.hasEnded || lost.has(this.client)
   }
 
-  async run(sql: string, params: readonly SqlParam[] = []): Promise<pg.QueryResult> {
-    for (const param of params) refuseUnbindable(param)
+  run(sql: string, params: readonly SqlParam[] = []): Promise<pg.QueryResult> {
+    return this.send({ text: this.rewrite?.(sql) ?? sql, values: params as unknown[] })
+  }
+
+  runPlanned(sql: string, params: readonly SqlParam[]): Promise<pg.QueryResult> {
+    if (this.rewrite) return this.run(sql, params)
+    return this.send({ name: nameOf(sql), text: sql, values: params as unknown[] })
+  }
+
+  private async send(query: pg.QueryConfig<unknown[]>): Promise<pg.QueryResult> {
+    for (const param of query.values!) refuseUnbindable(param)
     try {
-      return last(await this.client.query(sql, params as unknown[]))
+      return last(await this.client.query(query))
     } catch (error) {
       // Whatever is no answer of the server leaves open what the session is doing.
       const isAnswer = error instanceof pg.DatabaseError || error instanceof RangeError
@@ -153,6 +171,17 @@ class PooledConnection implements Connection {
   }
 }
 
+const names = new Map<string, string>()
+
+/** A name by which the server knows a prepared text. */
+function nameOf(sql: string): string {
+  const known = names.get(sql)
+  if (known !== undefined) return known
+  const name = `cc_${hash('sha256', sql).slice(0, 16)}`
+  names.set(sql, name)
+  return name
+}
+
 /** The driver answers several statements with several results. */
 function last(result: pg.QueryResult | pg.QueryResult[]): pg.QueryResult {
   return Array.isArray(result) ? result.at(-1)! : result
@@ -161,7 +190,7 @@ function last(result: pg.QueryResult | pg.QueryResult[]): pg.QueryResult {
 /** The driver would write an object as JSON and a flag as `true`; no column of ours takes either. */
 function refuseUnbindable(param: unknown): void {
   if (Array.isArray(param)) return param.forEach(refuseUnbindable)
-  if (param === null || typeof param === 'string' || typeof param === 'number') return
+  if (param === null || typeof param === 'string' || typeof param === 'number' || Buffer.isBuffer(param)) return
   throw Object.assign(new TypeError(`no column takes a value of type ${typeof param}`), {
     code: 'ERR_INVALID_ARG_TYPE',
   })
@@ -185,9 +214,13 @@ export function clientConfig({
     connectionTimeoutMillis: acquireMs,
     ...(isUnhurried ? {} : { query_timeout: timeouts.statement_timeout + graceMs }),
     types: { getTypeParser },
-    // Statements name tables without their schema; temporary ones must not stand before them.
-    ...(isPooled ? {} : { ...timeouts, options: `-c search_path=${schema},pg_temp` }),
+    ...(isPooled ? {} : { ...timeouts, options: `-c search_path=${searchPath(schema)}` }),
   }
+}
+
+/** Statements name tables without their schema; temporary ones must not stand before them. */
+export function searchPath(schema: string): string {
+  return `${schema},pg_temp`
 }
 
 const int8 = 20

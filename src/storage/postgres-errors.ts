@@ -49,12 +49,23 @@ export function connectionRefusal(error: unknown, location: string): unknown {
       return refuse('CC_ERR_SERVER_FULL')
     case undefined:
       break
+    case '08P01':
+      return refuse(poolerRefusal(why), { name: 'CC_DB_DSN' })
     default:
       return refuse('CC_ERR_SERVER_AWAY')
   }
   if (/timeout exceeded when trying to connect/.test(why)) return refuse('CC_ERR_POOL_BUSY')
   if (/SSL|certificate|self.signed|altnames/i.test(why)) return refuse('CC_ERR_SERVER_TLS')
   return refuse('CC_ERR_SERVER_AWAY')
+}
+
+/** PgBouncer has one SQLSTATE for everything that it refuses by itself. */
+function poolerRefusal(why: string) {
+  if (/unsupported startup parameter/.test(why)) return 'CC_ERR_POOLER'
+  if (/no such database|database .* does not exist/.test(why)) return 'CC_ERR_NO_DATABASE'
+  if (/no such user|auth|not permitted to log in|login rejected/i.test(why)) return 'CC_ERR_SERVER_LOGIN'
+  if (/no more connections|too many/i.test(why)) return 'CC_ERR_SERVER_FULL'
+  return 'CC_ERR_SERVER_AWAY'
 }
 
 function reasonOf(error: unknown): string {

@@ -67,7 +67,7 @@ export class PostgresFleet implements Fleet {
 
   async beat({ workerId, host, pid, concurrency, nowMs, except }: Beat): Promise<Pulse> {
     const params = [workerId, host, pid, concurrency, nowMs, except]
-    const { rows } = await this.lend((connection) => connection.run(beatSql, params))
+    const { rows } = await this.lend((connection) => connection.runPlanned(beatSql, params))
     const { freed, woken, ready, sleeperMs, taskMs } = rows[0] as PulseRow
     const dueMs = Math.min(sleeperMs ?? Infinity, taskMs ?? Infinity)
     return { freed, woken, isReady: ready + freed + woken > 0, dueMs: dueMs === Infinity ? undefined : dueMs }

@@ -1,12 +1,13 @@
 import { defaultPool, defaultSchema, type PostgresSettings } from '../config.ts'
-import { CoreError } from '../errors.ts'
+import { CoreError, isCoreError } from '../errors.ts'
 import type { CommitProbe, Reader } from './backend.ts'
 import { refuseOtherSchema } from './migrations.ts'
 import { PostgresBackend, PostgresTransaction } from './postgres.ts'
 import { parseDsn } from './postgres-address.ts'
-import { judgeRoom, judgeServer, readRoom, readServer, type Server } from './postgres-checks.ts'
-import { type Connection, type ConnectionSettings, PostgresConnections, timeouts } from './postgres-connections.ts'
+import { judgeRoom, judgeServer, readRoom, readServer } from './postgres-checks.ts'
+import { type Connection, type ConnectionSettings, PostgresConnections } from './postgres-connections.ts'
 import { connectionRefusal, sqlState } from './postgres-errors.ts'
+import { isOwnSession, openConnections } from './postgres-pooler.ts'
 import { type Granting, grantRole, grantStatements, refuseRoleName } from './postgres-roles.ts'
 import { isReady, makeTables, refuseUnreadable } from './postgres-tables.ts'
 import type { OpenSettings } from './stores.ts'
@@ -27,15 +28,13 @@ export interface PostgresOptions extends PostgresSettings, OpenSettings {
 export async function openPostgres(
   options: PostgresOptions,
 ): Promise<{ readonly backend: PostgresBackend; readonly created: boolean; readonly applied: readonly number[] }> {
-  const settings = settingsOf(options)
-  const { connections, location } = await connect(settings, false, options)
+  const { connections, settings, location } = await connect(settingsOf(options), false, options)
   try {
     const done = await prepare(connections, settings, options)
-    if (settings.isPooled) await reading(connections, (reader) => checkSchema(reader, settings))
     await checkRoom(connections, settings, options)
-    const { probe } = options
+    const { probe, warn = () => {} } = options
     const direct = directSettings(settings, options)
-    return { backend: new PostgresBackend({ location, connections, direct, isReadOnly: false, probe }), ...done }
+    return { backend: new PostgresBackend({ location, connections, direct, isReadOnly: false, probe, warn }), ...done }
   } catch (error) {
     await connections.close()
     throw connectionRefusalOf(error, location)
@@ -44,10 +43,9 @@ export async function openPostgres(
 
 /** Opens a PostgreSQL schema for reading alone: migrates nothing and changes nothing. */
 export async function openPostgresForReading(options: PostgresOptions): Promise<PostgresBackend> {
-  const settings = settingsOf({ ...options, poolMin: 1 })
-  const { connections, location } = await connect(settings, true, options)
+  const { connections, settings, location } = await connect(settingsOf({ ...options, poolMin: 1 }), true, options)
   const direct = directSettings(settings, options)
-  const backend = new PostgresBackend({ location, connections, direct, isReadOnly: true, probe: undefined })
+  const backend = new PostgresBackend({ location, connections, direct, isReadOnly: true, ...unheard })
   try {
     await lending(connections, (connection) => refuseUnreadable(connection, settings.schema, location))
     await backend.read((reader) => refuseOtherSchema(reader, location))
@@ -58,6 +56,9 @@ export async function openPostgresForReading(options: PostgresOptions): Promise<
   }
 }
 
+/** For what is open for a moment, and has nobody who would listen. */
+const unheard = { probe: undefined, warn: () => {} } as const
+
 /** What `grantPostgres` did. */
 export interface Granted {
   readonly granting: Granting
@@ -67,10 +68,10 @@ export interface Granted {
 
 /** Gives a role what the service needs on a store that is there, as far as whoever asks may. */
 export async function grantPostgres(options: PostgresOptions, role: string): Promise<Granted> {
-  const settings = settingsOf({ ...options, poolMin: 1 })
-  const { connections, location } = await connect(directSettings(settings, options), false, options)
+  const given = directSettings(settingsOf({ ...options, poolMin: 1 }), options)
+  const { connections, settings, location } = await connect(given, false, options)
   const { schema } = settings
-  const backend = new PostgresBackend({ location, connections, direct: settings, isReadOnly: false, probe: undefined })
+  const backend = new PostgresBackend({ location, connections, direct: settings, isReadOnly: false, ...unheard })
   try {
     const granting = await backend.transaction((tx) => grantRole(tx, schema, role))
     return { granting, statements: grantStatements(schema, role) }
@@ -99,44 +100,19 @@ function directSettings(settings: ConnectionSettings, { directDsn }: PostgresOpt
   return { ...settings, address: parseDsn(directDsn, 'CC_DB_DIRECT_DSN'), isPooled: false }
 }
 
-async function connect(settings: ConnectionSettings, isReader: boolean, { warn }: PostgresOptions) {
-  const { address } = settings
+async function connect(given: ConnectionSettings, isReader: boolean, { warn = () => {} }: PostgresOptions) {
+  const { address } = given
   const location = address.masked
-  const connections = new PostgresConnections(settings)
+  const { connections, settings } = await openConnections(given, warn)
   try {
-    await connections.warmUp()
     const server = await reading(connections, readServer)
-    for (const sentence of judgeServer(server, location, { isReader })) warn?.(sentence)
-    if (settings.isPooled) checkPooled(server, settings, warn)
+    for (const sentence of judgeServer(server, location, { isReader })) warn(sentence)
   } catch (error) {
     await connections.close()
     throw connectionRefusalOf(error, location)
   }
-  for (const warning of address.warnings) warn?.(warning)
-  return { connections, location }
-}
-
-/** Through a pooler a session says nothing at its start, so what it needs is said in the database. */
-function checkPooled(
-  { schema: found, statementTimeout }: Server,
-  { address, schema }: ConnectionSettings,
-  warn: PostgresOptions['warn'],
-): void {
-  // None: it is yet to be made.
-  if (found !== null) refuseOtherName(found, schema, address.masked)
-  if (statementTimeout === '0') {
-    const { user } = address
-    warn?.(`Statements have no time limit: alter role ${user} set statement_timeout = ${timeouts.statement_timeout}`)
-  }
-}
-
-/** Once the schema is there, sessions must be in it. */
-async function checkSchema(reader: Reader, { address, schema }: ConnectionSettings): Promise<void> {
-  refuseOtherName((await readServer(reader)).schema ?? 'none', schema, address.masked)
-}
-
-function refuseOtherName(found: string, schema: string, location: string): void {
-  if (found !== schema) throw new CoreError('CC_ERR_SERVER_SCHEMA', { location, schema, found })
+  for (const warning of address.warnings) warn(warning)
+  return { connections, settings, location }
 }
 
 /** One process makes or changes tables, and the others wait for it; who finds all as it must be takes no lock. */
@@ -147,17 +123,29 @@ async function prepare(connections: PostgresConnections, settings: ConnectionSet
   if (await lending(connections, (connection) => isReady(connection, schema, location))) {
     return { created: false, applied: [] }
   }
-  const own = new PostgresConnections({
-    ...directSettings(settings, options),
-    isUnhurried: true,
-    poolMin: 0,
-    poolMax: 1,
-  })
+  const direct = directSettings(settings, options)
+  if (direct.isPooled)
+    throw new CoreError('CC_ERR_POOLER', { location, name: 'CC_DB_DSN', why: 'no session is its own' })
+  const own = new PostgresConnections({ ...direct, isUnhurried: true, poolMin: 0, poolMax: 1 })
   try {
-    return await lending(own, (connection) => makeTables(connection, { schema, location, nowMs, patienceMs }))
+    return await lending(own, async (connection) => {
+      await refuseShared(connection, direct)
+      return await makeTables(connection, { schema, location, nowMs, patienceMs })
+    })
+  } catch (error) {
+    // The pool was opened by another DSN, so it is this one that leads astray.
+    if (!isCoreError(error, 'CC_ERR_POOLER')) throw error
+    throw new CoreError('CC_ERR_POOLER', { ...error.facts, name: 'CC_DB_DIRECT_DSN' }, { cause: error })
   } finally {
     await own.close()
   }
+}
+
+/** Tables that are made in a session of somebody else's would be made in another schema. */
+async function refuseShared(connection: Connection, direct: ConnectionSettings): Promise<void> {
+  if (await isOwnSession(connection, direct)) return
+  const facts = { location: direct.address.masked, why: 'it passes over what a session says at its start' }
+  throw new CoreError('CC_ERR_POOLER', { ...facts, name: 'CC_DB_DIRECT_DSN' })
 }
 
 /** How long another process may take to change the tables, and whoever uses them to let go. */

@@ -32,16 +32,19 @@ export class PostgresSignals {
   isListening = false
   private readonly settings: ConnectionSettings
   private readonly lend: Lend
+  private readonly warn: (sentence: string) => void
+  private isDeafTold = false
   private readonly channel: string
   private readonly from = randomHex(8)
   private gathered = new Map<string, Hint>()
   private sending: NodeJS.Timeout | undefined
   private tested: (() => void) | undefined
 
-  /** `settings` lead past a pooler. */
-  constructor(settings: ConnectionSettings, lend: Lend) {
+  /** `settings` lead past a pooler, where that is possible; `warn` hears once that nothing is heard. */
+  constructor(settings: ConnectionSettings, lend: Lend, warn: (sentence: string) => void) {
     this.settings = settings
     this.lend = lend
+    this.warn = warn
     this.channel = `cc_${settings.schema}`.slice(0, maxNameBytes)
   }
 
@@ -54,6 +57,8 @@ export class PostgresSignals {
 
   /** Resolves after the first try; the session is kept up until the returned function is called. */
   async listen(listener: (hint: Hint) => void): Promise<() => Promise<void>> {
+    // A session that others share would hear for them, and go on doing so.
+    if (this.settings.isPooled) return () => Promise.resolve()
     const leaving = new AbortController()
     const first = Promise.withResolvers<void>()
     const keeping = this.keepListening(listener, leaving.signal, first.resolve)
@@ -78,6 +83,7 @@ export class PostgresSignals {
         await session.connect()
         await session.query(`listen ${pg.escapeIdentifier(this.channel)}`)
         this.isListening = await this.testItself()
+        if (!this.isListening) this.tellDeaf()
         pauseMs = firstPauseMs
         tried()
         if (!leaving.aborted) await ended.promise
@@ -103,6 +109,14 @@ export class PostgresSignals {
     late.abort()
     this.tested = undefined
     return isHeard
+  }
+
+  private tellDeaf(): void {
+    if (this.isDeafTold) return
+    this.isDeafTold = true
+    this.warn(
+      'Notifications do not arrive: processes look for work every second instead. If a pooler stands in between, set CC_DB_DIRECT_DSN to the server itself.',
+    )
   }
 
   private hear(payload: string | undefined, listener: (hint: Hint) => void): void {

@@ -46,6 +46,8 @@ export interface PostgresStore {
   /** Only reads are let through. */
   readonly isReadOnly: boolean
   readonly probe: CommitProbe | undefined
+  /** Hears what an operator should know about the server. */
+  readonly warn: (sentence: string) => void
 }
 
 /**
@@ -68,7 +70,7 @@ export class PostgresBackend implements Backend {
     this.location = store.location
     const lend: Lend = (act) => this.track(this.writes, () => this.lending(act))
     this.hot = new PostgresHotPath(store.probe ?? {}, lend)
-    this.fleet = new PostgresFleet(lend, new PostgresSignals(store.direct, lend))
+    this.fleet = new PostgresFleet(lend, new PostgresSignals(store.direct, lend, store.warn))
   }
 
   get hotPath(): HotPath {
@@ -85,6 +87,14 @@ export class PostgresBackend implements Backend {
     if (this.store.isReadOnly) return Promise.reject(new TypeError('this store was opened for reading'))
     const run = (connection: Connection) => this.runTransaction(connection, body)
     return this.track(this.writes, () => this.tryAgain(() => this.lending(run)))
+  }
+
+  query<R extends object>(sql: string, params?: readonly SqlValue[]): Promise<R[]> {
+    if (!/^\s*select\b/i.test(sql))
+      return Promise.reject(new TypeError('outside of a transaction there is only SELECT'))
+    return this.track(this.reads, () =>
+      this.tryAgain(() => this.lending((connection) => ask<R>(connection, sql, params))),
+    )
   }
 
   read<T>(body: (reader: Reader) => Promise<T>): Promise<T> {
@@ -150,6 +160,15 @@ export class PostgresBackend implements Backend {
 
 /** The connection was lost and nothing is there of what was done on it, so all of it may be done again. */
 class NothingDone extends Error {}
+
+/** A question without an answer may be asked again: it has changed nothing. */
+async function ask<R extends object>(connection: Connection, sql: string, params?: readonly SqlValue[]): Promise<R[]> {
+  try {
+    return (await connection.run(sql, params)).rows as R[]
+  } catch (error) {
+    throw connection.isLost ? new NothingDone('the connection was lost', { cause: error }) : error
+  }
+}
 
 /** What a body has read it may have counted, so it is run once; a session that had ended before is another thing. */
 async function readWith<T>(connection: Connection, body: (reader: Reader) => Promise<T>): Promise<T> {

@@ -3,21 +3,26 @@ import { insertEventsSql, eventValues } from './audit.ts'
 import type { Reader, SqlValue } from './backend.ts'
 import { type Claimed, submittedCaseSql, type SubmittedRow, toSubmittedCase } from './claimed.ts'
 import { checkpointValues, insertCheckpointsSql } from './checkpoints.ts'
+import { definitionColumns } from './definitions.ts'
 import {
+  type Beginnings,
   type ClaimRequest,
   givesBack,
   type HotPath,
   type Refill,
   type StepCommit,
   type StepCommitResult,
+  type Submission,
+  type SubmissionResult,
 } from './hot-path.ts'
-import { endInstanceSql, endingValues } from './instances.ts'
+import { endInstanceSql, endingValues, instanceValues, newInstanceColumns } from './instances.ts'
 import { insertPayloadsSql, payloadValues } from './payloads.ts'
-import { placeholders } from './rows.ts'
+import { insertInto, placeholders, rowsInserter } from './rows.ts'
 import { type SqliteConnection, sqliteCode } from './sqlite-connection.ts'
 import type { SqliteWriter } from './sqlite-writer.ts'
+import { submissionKeyColumns, submissionKeyValues } from './submission-keys.ts'
 import { insertTaskSql, newTaskValues } from './tasks.ts'
-import { toWork, workColumns, type WorkRow } from './work.ts'
+import { newWorkColumns, newWorkValues, toWork, workColumns, type WorkRow } from './work.ts'
 
 /** SQLite's result codes for data that a table refuses: size, constraint, type. Nothing is wrong with the store. */
 const refusedData: ReadonlySet<number | undefined> = new Set([18, 19, 20])
@@ -43,22 +48,30 @@ const updates = {
   end: `delete from work where ${fenceSql}`,
 } as const
 
-/** Claim and step commit on SQLite: plain statements in the shared transaction, which no network makes dear. */
+/** Submission, claim and step commit on SQLite: plain statements in the shared transaction, which no network makes dear. */
 export class SqliteHotPath implements HotPath {
   readonly isEmptyClaimFree = false
   private readonly writer: SqliteWriter
-  private readonly read: <T>(body: (reader: Reader) => Promise<T>) => Promise<T>
+  private readonly reader: Pick<Reader, 'query'>
 
-  constructor(writer: SqliteWriter, read: <T>(body: (reader: Reader) => Promise<T>) => Promise<T>) {
+  constructor(writer: SqliteWriter, reader: Pick<Reader, 'query'>) {
     this.writer = writer
-    this.read = read
+    this.reader = reader
+  }
+
+  async submit(submissions: readonly Submission[], beginnings: Beginnings): Promise<SubmissionResult[]> {
+    try {
+      return await this.writer.run((connection) => submitTogether(connection, submissions, beginnings))
+    } catch (error) {
+      if (!isRefusedData(error)) throw error
+      if (submissions.length === 1) return [{ kind: 'poisoned', error: error as Error }]
+      return (await Promise.all(submissions.map((one) => this.submit([one], beginnings)))).flat()
+    }
   }
 
   async anyReady(except: readonly string[] = []): Promise<boolean> {
-    return await this.read(async (reader) => {
-      const rows = await reader.query(`select 1 from work where state = 'ready' ${others(except, 0)} limit 1`, except)
-      return rows.length > 0
-    })
+    const sql = `select 1 from work where state = 'ready' ${others(except, 0)} limit 1`
+    return (await this.reader.query(sql, except)).length > 0
   }
 
   claim(request: ClaimRequest): Promise<Claimed[]> {
@@ -90,6 +103,39 @@ export class SqliteHotPath implements HotPath {
     if (limit > 0) refill!.take(claimed)
     return results
   }
+}
+
+const settleSql = 'update meta set simulated = $1 where id = 1 and simulated is null'
+const insertDefinitionSql = `${insertInto('definitions', definitionColumns)} on conflict (hash) do nothing`
+const takeKeySql = `${insertInto('submission_keys', submissionKeyColumns)} on conflict (actor, key) do nothing`
+const insertInstancesSql = rowsInserter('instances', newInstanceColumns)
+const insertWorkSql = rowsInserter('work', newWorkColumns)
+
+/** Table by table, for all members whose keys were free. */
+function submitTogether(
+  connection: SqliteConnection,
+  submissions: readonly Submission[],
+  { definitions, simulated }: Beginnings,
+): SubmissionResult[] {
+  if (simulated !== undefined && connection.execute(settleSql, [simulated ? 1 : 0]) === 0) {
+    return submissions.map(() => ({ kind: 'otherwise_settled' }))
+  }
+  const results = submissions.map(({ key }): SubmissionResult => ({
+    kind: !key || connection.execute(takeKeySql, submissionKeyValues(key)) === 1 ? 'submitted' : 'key_taken',
+  }))
+  const taken = submissions.filter((_, index) => results[index]!.kind === 'submitted')
+  const nowMs = submissions[0]!.instance.submittedAtMs
+  const used = new Set(taken.map(({ instance }) => instance.definitionHash))
+  for (const { hash, text } of definitions) {
+    if (used.has(hash)) connection.execute(insertDefinitionSql, [hash, text, nowMs])
+  }
+  const insert = (sql: (rows: number) => string, values: (submission: Submission) => SqlValue[]) =>
+    insertAll(connection, sql, taken.map(values))
+  insert(insertInstancesSql, ({ instance }) => instanceValues(instance))
+  insert(insertPayloadsSql, ({ input }) => payloadValues(input))
+  insert(insertEventsSql, ({ event }) => eventValues(event))
+  insert(insertWorkSql, ({ work }) => newWorkValues(work))
+  return results
 }
 
 /** Keeps instances of these definitions out; their hashes are bound behind `bound` other parameters. */

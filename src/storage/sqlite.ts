@@ -68,11 +68,15 @@ export class SqliteBackend implements Backend {
     this.writer = new SqliteWriter(connection, { location: path, probe, fence })
     this.writing = new SqliteTransaction(connection)
     this.readers = new SqliteReaders(() => new SqliteConnection(path, { readOnly: true }))
-    this.hotPath = new SqliteHotPath(this.writer, (body) => this.read(body))
+    this.hotPath = new SqliteHotPath(this.writer, this)
   }
 
   transaction<T>(body: (tx: Transaction) => Promise<T>): Promise<T> {
     return this.writer.run(() => body(this.writing))
+  }
+
+  query<R extends object>(sql: string, params?: readonly SqlValue[]): Promise<R[]> {
+    return this.read((reader) => reader.query<R>(sql, params))
   }
 
   read<T>(body: (reader: Reader) => Promise<T>): Promise<T> {
@@ -119,6 +123,10 @@ export class SqliteReadBackend implements Backend {
 
   transaction<T>(): Promise<T> {
     return Promise.reject(new TypeError('this store was opened for reading'))
+  }
+
+  query<R extends object>(sql: string, params?: readonly SqlValue[]): Promise<R[]> {
+    return this.read((reader) => reader.query<R>(sql, params))
   }
 
   read<T>(body: (reader: Reader) => Promise<T>): Promise<T> {

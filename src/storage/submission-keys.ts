@@ -1,4 +1,4 @@
-import type { Reader, Transaction } from './backend.ts'
+import type { Reader, SqlValue } from './backend.ts'
 
 /** What a key was used for: the digest of the body it came with, and the instance that came of it. */
 export interface SubmissionKey {
@@ -21,15 +21,9 @@ export async function readSubmissionKey(
   return row
 }
 
-/** Takes a key for an instance. False when somebody else has just taken it. */
-export async function insertSubmissionKey(
-  tx: Transaction,
-  { actor, key, digest, instanceId }: SubmissionKey,
-): Promise<boolean> {
-  const inserted = await tx.execute(
-    `insert into submission_keys (actor, key, digest, instance_id) values ($1, $2, $3, $4)
-      on conflict (actor, key) do nothing`,
-    [actor, key, digest, instanceId],
-  )
-  return inserted === 1
+/** In the order of `submissionKeyValues`. */
+export const submissionKeyColumns = ['actor', 'key', 'digest', 'instance_id']
+
+export function submissionKeyValues({ actor, key, digest, instanceId }: SubmissionKey): SqlValue[] {
+  return [actor, key, digest, instanceId]
 }

@@ -1,6 +1,6 @@
 import type { Decision, Task, TaskStatus } from '../domain/task.ts'
 import type { Reader, SqlValue, Transaction } from './backend.ts'
-import { aliased, insertInto, type Nullable, orNull, withoutNulls } from './rows.ts'
+import { aliased, insertInto, type Nullable, orNull, placeholders, withoutNulls } from './rows.ts'
 
 /** A task as it is opened: nobody has claimed, decided or escalated it. */
 export type NewTask = Pick<
@@ -83,6 +83,18 @@ export async function readTasksOf(reader: Reader, instanceId: string): Promise<T
     instanceId,
   ])
   return rows.map(toTask)
+}
+
+/** The tasks of these instances on which a decision is awaited, in the order in which they were opened. */
+export async function listOpenTasks(
+  reader: Reader,
+  instanceIds: readonly string[],
+): Promise<Pick<Task, 'taskId' | 'instanceId'>[]> {
+  return await reader.query(
+    `select task_id as "taskId", instance_id as "instanceId" from tasks
+      where status = 'open' and instance_id in (${placeholders(instanceIds.length)}) order by instance_id, task_id`,
+    instanceIds,
+  )
 }
 
 export interface TaskQuery {

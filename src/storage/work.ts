@@ -1,7 +1,7 @@
 import type { ChainHead } from '../domain/audit.ts'
 import type { Work } from '../domain/instance.ts'
 import type { Reader, SqlValue, Transaction } from './backend.ts'
-import { aliased, insertInto, type Nullable, withoutNulls } from './rows.ts'
+import { aliased, insertInto, type Nullable, placeholders, withoutNulls } from './rows.ts'
 
 const columns = {
   instanceId: 'instance_id',
@@ -34,30 +34,36 @@ export async function readWork(reader: Reader, instanceId: string): Promise<Work
   return row && toWork(row)
 }
 
+/** Those of these instances that are in line, under way or asleep. */
+export async function listWork(reader: Reader, instanceIds: readonly string[]): Promise<Work[]> {
+  const rows = await reader.query<WorkRow>(
+    `select ${workColumns} from work where instance_id in (${placeholders(instanceIds.length)})`,
+    instanceIds,
+  )
+  return rows.map(toWork)
+}
+
 export type NewWork = Pick<
   Work,
   'instanceId' | 'priority' | 'definitionHash' | 'step' | 'run' | 'stepNo' | 'auditSeq' | 'auditHead'
 >
 
-const insertSql = insertInto('work', [
-  'instance_id',
-  'priority',
-  'definition_hash',
-  'step',
-  'run',
-  'step_no',
-  'audit_seq',
-  'audit_head',
-  'state',
-  'attempt',
-  'cancel_requested',
-])
+/** In the order of `newWorkValues`. */
+export const newWorkColumns: readonly string[] = [
+  ...['instance_id', 'priority', 'definition_hash', 'step', 'run', 'step_no', 'audit_seq', 'audit_head'],
+  ...['state', 'attempt', 'cancel_requested'],
+]
+
+export function newWorkValues(work: NewWork): SqlValue[] {
+  const { instanceId, priority, definitionHash, step, run, stepNo, auditSeq, auditHead } = work
+  return [instanceId, priority, definitionHash, step, run, stepNo, auditSeq, auditHead, 'ready', 0, 0]
+}
+
+const insertSql = insertInto('work', newWorkColumns)
 
 /** Puts an instance in line for a worker. */
 export async function insertWork(tx: Transaction, work: NewWork): Promise<void> {
-  const { instanceId, priority, definitionHash, step, run, stepNo, auditSeq, auditHead } = work
-  const values = [instanceId, priority, definitionHash, step, run, stepNo, auditSeq, auditHead]
-  await tx.execute(insertSql, [...values, 'ready', 0, 0])
+  await tx.execute(insertSql, newWorkValues(work))
 }
 
 /** Where the row must still stand for somebody other than its claim to change it: nothing came in between. */

@@ -13,7 +13,7 @@ import { openStore } from '../../src/storage/open.ts'
 import { SqliteBackend, SqliteTransaction } from '../../src/storage/sqlite.ts'
 import { SqliteConnection } from '../../src/storage/sqlite-connection.ts'
 import { temporaryFolder, turns } from '../storage/fixture.ts'
-import { openPostgresStore, type PostgresFixture } from '../storage/postgres-store.ts'
+import { type OpenPostgresStore, postgresBackends, type PostgresFixture } from '../storage/postgres-store.ts'
 import { pack } from './fixture.ts'
 import { MovedClock } from './moved-clock.ts'
 
@@ -195,9 +195,9 @@ class PostgresGround extends LaneGround {
   private store!: PostgresFixture
   private isTaken = false
 
-  static async open(plant: Plant = {}): Promise<LaneGround> {
+  static async open(open: OpenPostgresStore, plant: Plant = {}): Promise<LaneGround> {
     const ground = new PostgresGround(plant)
-    ground.store = await openPostgresStore({ probe: ground.probe, nowMs: 1 })
+    ground.store = await open({ probe: ground.probe, nowMs: 1 })
     return ground
   }
 
@@ -221,10 +221,20 @@ class PostgresGround extends LaneGround {
 }
 
 /** Where worlds take place, and how many of them do: each way to the server and back takes its time. */
-export const grounds = [
+export const grounds: readonly [Place, ...Place[]] = [
   { name: 'sqlite', open: SqliteGround.open, numRuns: 1000 },
-  { name: 'postgres', open: PostgresGround.open, numRuns: 25 },
-] as const
+  ...postgresBackends.map(({ name, open }) => ({
+    name,
+    open: (plant?: Plant) => PostgresGround.open(open, plant),
+    numRuns: 25,
+  })),
+]
+
+interface Place {
+  readonly name: string
+  readonly open: (plant?: Plant) => Promise<LaneGround>
+  readonly numRuns: number
+}
 
 /** One run: some cases, and whatever happens to them. */
 export class LaneWorld {

@@ -61,7 +61,8 @@ const stories: Readonly<Record<string, Story>> = {
   'a retry': {
     isBroken: true,
     act: async ({ core }, { instanceId }) => {
-      assert.equal((await core.retry({ instanceId, actor: 'olga' })).status, 'running')
+      // Its worker may be faster than whoever reads the case for the answer.
+      assert.match((await core.retry({ instanceId, actor: 'olga' })).status, /^(running|failed)$/)
       assert.equal((await core.waitFor(instanceId)).status, 'failed')
     },
     adds: ['case.retried', 'step.failed', 'case.failed'],

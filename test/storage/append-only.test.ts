@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
 import type { Row } from '../../src/storage/backend.ts'
 import { onEachBackend, onSqlite, type OpenStore, type StoreFixture } from './fixture.ts'
-import { openPostgresStore } from './postgres-store.ts'
+import { onEachPostgres } from './postgres-store.ts'
 import { claimOne, readyCase, stepCommit } from './ready-case.ts'
 
 const appendOnly = ['audit_events', 'checkpoints', 'payloads'] as const
@@ -63,8 +62,8 @@ for (const table of appendOnly) {
 
 /** What PostgreSQL has beside UPDATE and DELETE to be rid of rows. */
 for (const table of appendOnly) {
-  test(`postgres: ${table} is neither emptied nor merged into`, async () => {
-    await using store = await openWithRows(openPostgresStore)
+  onEachPostgres(`${table} is neither emptied nor merged into`, async (open) => {
+    await using store = await openWithRows(open)
 
     await refuses(store, table, `truncate ${table}`)
     await refuses(store, table, `truncate ${table} restart identity cascade`)

@@ -6,7 +6,7 @@ import { test, type TestContext } from 'node:test'
 import type { Backend, CommitProbe, Row, SqlValue } from '../../src/storage/backend.ts'
 import { lockPath } from '../../src/storage/lock.ts'
 import { openStore } from '../../src/storage/open.ts'
-import { openPostgresStore } from './postgres-store.ts'
+import { postgresBackends } from './postgres-store.ts'
 
 /** A store with nothing in it, for one test; closed and gone when the test ends. */
 export interface StoreFixture extends AsyncDisposable {
@@ -36,7 +36,7 @@ export type OpenStore = (options?: StoreOptions) => Promise<StoreFixture>
 /** Every database that the program runs on. What is promised of one is promised of all. */
 export const backends: readonly { readonly name: string; readonly open: OpenStore }[] = [
   { name: 'sqlite', open: openSqlite },
-  { name: 'postgres', open: openPostgresStore },
+  ...postgresBackends,
 ]
 
 /** A test for each database. */

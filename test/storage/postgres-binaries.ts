@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { chmodSync, cpSync, existsSync, readFileSync, symlinkSync } from 'node:fs'
+import { chmodSync, cpSync, existsSync, readdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { basename, dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -25,6 +25,19 @@ function passwd(): ReadonlyMap<string, readonly string[]> {
   const lines = readFileSync('/etc/passwd', 'utf8').split('\n')
   return new Map(lines.map((line) => line.split(':')).map((fields) => [fields[0]!, fields]))
 }
+
+/** Where Debian puts a folder for each version that is installed. */
+const debianFolder = '/usr/lib/postgresql'
+
+/** The folder of the newest binaries that Debian has installed here. */
+export function findDebianBinaries(): string | undefined {
+  if (!existsSync(debianFolder)) return undefined
+  const versions = readdirSync(debianFolder).sort((a, b) => Number(b) - Number(a))
+  return versions.map((version) => join(debianFolder, version, 'bin')).find((bin) => existsSync(join(bin, 'postgres')))
+}
+
+/** Why the tests on Debian's PostgreSQL are not run, or false. */
+export const withoutDebian = findDebianBinaries() ? false : 'not run: needs postgresql (apt-get install postgresql)'
 
 /**
  * The folder of the binaries that come from npm, such as this account can run. Its missing links are made, which the

@@ -23,8 +23,6 @@ const good: Server = {
   isStandby: false,
   isReadOnly: false,
   synchronousCommit: 'on',
-  statementTimeout: '60s',
-  schema: 'cases',
   role: 'core_app',
 }
 

@@ -1,56 +1,61 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Fleet, Hint } from '../../src/storage/fleet.ts'
 import { readWork } from '../../src/storage/work.ts'
 import { until } from './fixture.ts'
-import { openPostgresStore } from './postgres-store.ts'
+import { onEachPostgres, type OpenPostgresStore } from './postgres-store.ts'
 import { claimOne, readyCase, stepCommit } from './ready-case.ts'
 
 const beat = (fleet: Fleet, workerId = 'one', { nowMs = 1_000, except = [] as string[] } = {}) =>
   fleet.beat({ workerId, host: 'here', pid: 1, concurrency: 4, nowMs, except })
 
-test('postgres: claims of a process that beats no more are freed, once, and its token is worth nothing', async () => {
-  await using store = await openPostgresStore()
-  const { backend } = store
-  const { fleet, hotPath } = backend
-  await readyCase(backend)
-  await beat(fleet, 'one')
-  const [work] = await hotPath.claim({ limit: 1, claimedBy: 'one.1', nowMs: 1 })
-  assert.equal((await beat(fleet, 'two')).freed, 0, 'it lives')
-  await store.sql(`update workers set beat_at_ms = beat_at_ms - 21000 where worker_id = 'one'`)
+onEachPostgres(
+  'claims of a process that beats no more are freed, once, and its token is worth nothing',
+  async (open) => {
+    await using store = await open()
+    const { backend } = store
+    const { fleet, hotPath } = backend
+    await readyCase(backend)
+    await beat(fleet, 'one')
+    const [work] = await hotPath.claim({ limit: 1, claimedBy: 'one.1', nowMs: 1 })
+    assert.equal((await beat(fleet, 'two')).freed, 0, 'it lives')
+    await store.sql(`update workers set beat_at_ms = beat_at_ms - 21000 where worker_id = 'one'`)
 
-  const pulses = [await beat(fleet, 'two'), await beat(fleet, 'two')]
+    const pulses = [await beat(fleet, 'two'), await beat(fleet, 'two')]
 
-  assert.deepEqual(
-    pulses.map(({ freed, isReady }) => [freed, isReady]),
-    [
-      [1, true],
-      [0, true],
-    ],
-  )
-  assert.deepEqual(await hotPath.commitSteps([stepCommit(work!)]), [{ kind: 'fenced' }])
-})
+    assert.deepEqual(
+      pulses.map(({ freed, isReady }) => [freed, isReady]),
+      [
+        [1, true],
+        [0, true],
+      ],
+    )
+    assert.deepEqual(await hotPath.commitSteps([stepCommit(work!)]), [{ kind: 'fenced' }])
+  },
+)
 
-test('postgres: claims that no process of the table answers for are freed, and never those of who asks', async () => {
-  await using store = await openPostgresStore()
-  const { fleet, hotPath } = store.backend
-  await readyCase(store.backend)
-  await readyCase(store.backend)
-  await hotPath.claim({ limit: 1, claimedBy: 'one.1', nowMs: 1 })
-  await hotPath.claim({ limit: 1, claimedBy: 'nobody.1', nowMs: 1 })
+onEachPostgres(
+  'claims that no process of the table answers for are freed, and never those of who asks',
+  async (open) => {
+    await using store = await open()
+    const { fleet, hotPath } = store.backend
+    await readyCase(store.backend)
+    await readyCase(store.backend)
+    await hotPath.claim({ limit: 1, claimedBy: 'one.1', nowMs: 1 })
+    await hotPath.claim({ limit: 1, claimedBy: 'nobody.1', nowMs: 1 })
 
-  assert.equal((await beat(fleet, 'one')).freed, 1)
+    assert.equal((await beat(fleet, 'one')).freed, 1)
 
-  const rows = await store.sql<{ by: string }>(`select claimed_by as by from work where state = 'claimed'`)
-  assert.deepEqual(
-    rows.map(({ by }) => by),
-    ['one.1'],
-  )
-})
+    const rows = await store.sql<{ by: string }>(`select claimed_by as by from work where state = 'claimed'`)
+    assert.deepEqual(
+      rows.map(({ by }) => by),
+      ['one.1'],
+    )
+  },
+)
 
-test('postgres: who leaves is free of its claims at once', async () => {
-  await using store = await openPostgresStore()
+onEachPostgres('who leaves is free of its claims at once', async (open) => {
+  await using store = await open()
   const { fleet } = store.backend
   await readyCase(store.backend)
   await beat(fleet, 'one')
@@ -61,8 +66,8 @@ test('postgres: who leaves is free of its claims at once', async () => {
   assert.equal((await beat(fleet, 'two')).freed, 1)
 })
 
-test('postgres: a beat wakes who is due, says what is ready and what is due next', async () => {
-  await using store = await openPostgresStore()
+onEachPostgres('a beat wakes who is due, says what is ready and what is due next', async (open) => {
+  await using store = await open()
   const { backend } = store
   const { fleet } = backend
   assert.deepEqual(await beat(fleet), { freed: 0, woken: 0, isReady: false, dueMs: undefined })
@@ -80,8 +85,8 @@ test('postgres: a beat wakes who is due, says what is ready and what is due next
 })
 
 /** Two processes on one store, and what the second one hears. */
-async function listening() {
-  const store = await openPostgresStore()
+async function listening(open: OpenPostgresStore) {
+  const store = await open()
   const [one, two] = [store.backend.fleet, (await store.join()).fleet]
   const heard: Hint[] = []
   const ends = [await one.listen(() => assert.fail('it hears itself')), await two.listen((hint) => heard.push(hint))]
@@ -94,8 +99,8 @@ async function listening() {
   }
 }
 
-test('postgres: a process hears what others tell, gathered, and never itself', async () => {
-  await using pair = await listening()
+onEachPostgres('a process hears what others tell, gathered, and never itself', async (open) => {
+  await using pair = await listening(open)
   const { one, two, heard } = pair
   assert.deepEqual([one.isListening, two.isListening], [true, true])
 
@@ -111,8 +116,8 @@ test('postgres: a process hears what others tell, gathered, and never itself', a
   assert.deepEqual(heard.slice(0, 2), [{ is: 'work' }, { is: 'timer', dueMs: 7 }])
 })
 
-test('postgres: a process whose session was ended listens again, and knows meanwhile that it is deaf', async () => {
-  await using pair = await listening()
+onEachPostgres('a process whose session was ended listens again, and knows meanwhile that it is deaf', async (open) => {
+  await using pair = await listening(open)
   const { store, one, two, heard } = pair
   await store.sql(
     `select pg_terminate_backend(pid) from pg_stat_activity where query like 'listen %' and usename = $1`,
@@ -126,8 +131,8 @@ test('postgres: a process whose session was ended listens again, and knows meanw
   await until(() => heard.length === 1)
 })
 
-test('postgres: whatever else is told on the channel is passed over', async () => {
-  await using pair = await listening()
+onEachPostgres('whatever else is told on the channel is passed over', async (open) => {
+  await using pair = await listening(open)
   const { store, one, heard } = pair
   for (const text of ['', 'hello', '{}', '[]', '{"from":"x"}']) {
     await store.sql('select pg_notify($1, $2)', `cc_${store.schema}`, text)

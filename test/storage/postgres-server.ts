@@ -18,11 +18,37 @@ const patienceMs = 60_000
 let dsn: Promise<string> | undefined
 
 /**
- * The DSN of a PostgreSQL on which tests may do as they like: that of CC_TEST_DSN, or one that is started from npm's
- * binaries by whoever needs it first.
+ * The DSN of a PostgreSQL on which tests may do as they like, started from npm's binaries by whoever needs it first.
  */
 export function postgresServer(): Promise<string> {
-  return (dsn ??= process.env.CC_TEST_DSN ? Promise.resolve(process.env.CC_TEST_DSN) : askKeeper())
+  return (dsn ??= askKeeper())
+}
+
+export interface TestServer {
+  readonly name: string
+  readonly dsn: () => Promise<string>
+  /** The DSN of a pooler before it. */
+  readonly pooler?: string
+}
+
+/**
+ * Every server that the tests are put to: the one from npm, and those whose DSN stand in CC_TEST_DSN, by commas; the first
+ * of these also through the pooler of CC_TEST_POOLER.
+ */
+export const postgresServers: readonly TestServer[] = [
+  { name: 'postgres', dsn: postgresServer },
+  ...further().map((dsn) => ({ name: `postgres at ${new URL(dsn).host}`, dsn: () => Promise.resolve(dsn) })),
+  ...behindPooler(process.env.CC_TEST_POOLER),
+]
+
+function further(): readonly string[] {
+  return (process.env.CC_TEST_DSN ?? '').split(',').filter((dsn) => dsn !== '')
+}
+
+function behindPooler(pooler: string | undefined): readonly TestServer[] {
+  const [dsn] = further()
+  if (!pooler || dsn === undefined) return []
+  return [{ name: `postgres behind ${new URL(pooler).host}`, dsn: () => Promise.resolve(dsn), pooler }]
 }
 
 async function askKeeper(): Promise<string> {

@@ -1,10 +1,12 @@
+import { test } from 'node:test'
 import pg from 'pg'
 import { randomHex } from '../../src/domain/identity.ts'
 import type { Row, SqlValue } from '../../src/storage/backend.ts'
 import type { PostgresBackend } from '../../src/storage/postgres.ts'
 import { openPostgres, type PostgresOptions } from '../../src/storage/postgres-open.ts'
+import { openCutProxy } from './cut-proxy.ts'
 import type { StoreFixture, StoreOptions } from './fixture.ts'
-import { postgresServer } from './postgres-server.ts'
+import { postgresServer, postgresServers } from './postgres-server.ts'
 
 /** How long the server may take to end the sessions of a holder that is to be dead. */
 const endingMs = 5000
@@ -15,27 +17,60 @@ export interface PostgresFixture extends StoreFixture {
   readonly schema: string
   /** The DSN of the present holder. */
   readonly dsn: string
+  /** How this role, or the present holder, gets there: through the pooler, where there is one, and past it. */
+  way(role?: string): { readonly dsn: string; readonly directDsn: string | undefined }
   /** Opens the store for one more process beside those that have it. */
   join(options?: Partial<PostgresOptions>): Promise<PostgresBackend>
 }
 
-/** A schema of its own for one test, in the database that all tests share. */
-export async function openPostgresStore({ probe, nowMs = 1_000 }: StoreOptions = {}): Promise<PostgresFixture> {
-  const server = new URL(await postgresServer())
+export interface PostgresStoreOptions extends StoreOptions {
+  /** The DSN of a server; unset: the one that all tests share. */
+  readonly server?: string
+  /** A pooler before it, through which everything goes that can. */
+  readonly pooler?: string | undefined
+}
+
+export type OpenPostgresStore = (options?: StoreOptions) => Promise<PostgresFixture>
+
+/** Every PostgreSQL that the tests are put to. */
+export const postgresBackends: readonly { readonly name: string; readonly open: OpenPostgresStore }[] =
+  postgresServers.map(({ name, dsn, pooler }) => ({
+    name,
+    open: async (options) => await openPostgresStore({ ...options, server: await dsn(), pooler }),
+  }))
+
+/** A test of what only PostgreSQL can do or suffer. */
+export function onEachPostgres(promise: string, story: (open: OpenPostgresStore) => Promise<void>): void {
+  for (const { name, open } of postgresBackends) test(`${name}: ${promise}`, () => story(open))
+}
+
+/** A schema of its own for one test, in a database that tests share. */
+export async function openPostgresStore(options: PostgresStoreOptions = {}): Promise<PostgresFixture> {
+  const { probe, nowMs = 1_000, pooler } = options
+  const server = new URL(options.server ?? (await postgresServer()))
   const schema = `t_${randomHex(8)}`
   const shell = openShell(server.href, schema)
   const [{ owner }] = (await shell.query<{ owner: string }>('select current_user as owner')).rows as [{ owner: string }]
   const holders: { readonly role: string; readonly dsn: string; readonly backend: PostgresBackend }[] = []
+  // What lies before a pooler can be cut off as well: it would let its clients wait for a server that lets nobody in.
+  const cable = pooler ? await openCutProxy(pooler) : undefined
   const sql = async <R>(text: string, ...params: SqlValue[]) => (await shell.query(text, params)).rows as R[]
+
+  const wayOf = (role: string) => {
+    const direct = Object.assign(new URL(server), { username: role, password: 'secret' })
+    if (!cable) return { dsn: direct.href, directDsn: undefined }
+    return { dsn: throughPooler(direct, cable.dsn), directDsn: direct.href }
+  }
 
   /** Each holder has a role of its own, by which it can be cut off from the server as if its machine had lost power. */
   const open = async (options: Partial<PostgresOptions> = {}) => {
     const role = `${schema}_${holders.length}`
     await sql(`create role ${role} login superuser password 'secret'`)
     await sql(`alter role ${role} set role = '${owner}'`)
-    const dsn = Object.assign(new URL(server), { username: role, password: 'secret' }).href
-    const { backend } = await openPostgres({ dsn, schema, nowMs, probe, ...options })
-    holders.push({ role, dsn, backend })
+    // What another client of the pooler has left behind may be anything.
+    if (pooler) await sql(`alter role ${role} set search_path = pg_temp`)
+    const { backend } = await openPostgres({ ...wayOf(role), schema, nowMs, probe, ...options })
+    holders.push({ role, dsn: wayOf(role).dsn, backend })
     return backend
   }
   let backend = await open()
@@ -47,6 +82,7 @@ export async function openPostgresStore({ probe, nowMs = 1_000 }: StoreOptions =
     get dsn() {
       return holders.at(-1)!.dsn
     },
+    way: (role = holders.at(-1)!.role) => wayOf(role),
     join: open,
     get underWay() {
       return holders.reduce((sum, holder) => sum + holder.backend.underWay, 0)
@@ -74,6 +110,7 @@ export async function openPostgresStore({ probe, nowMs = 1_000 }: StoreOptions =
       const { role } = holders.at(-1)!
       await sql(`alter role ${role} nologin`)
       await sql(`select pg_terminate_backend(pid, ${endingMs}) from pg_stat_activity where usename = $1`, role)
+      cable?.restart(0)
       // Twenty seconds later.
       await sql('update workers set beat_at_ms = 0')
       return (backend = await open())
@@ -84,8 +121,14 @@ export async function openPostgresStore({ probe, nowMs = 1_000 }: StoreOptions =
       await sql(`drop schema ${schema} cascade`)
       for (const { role } of holders) await sql(`drop role ${role}`)
       await shell.end()
+      await cable?.[Symbol.asyncDispose]()
     },
   }
+}
+
+function throughPooler(dsn: URL, pooler: string): string {
+  const { hostname, port } = new URL(pooler)
+  return Object.assign(new URL(dsn), { hostname, port }).href
 }
 
 /** A connection with none of our settings but the one that says where the tables are. */

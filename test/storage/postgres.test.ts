@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
 import { CommitUnknownError, type Transaction } from '../../src/storage/backend.ts'
 import type { PostgresBackend } from '../../src/storage/postgres.ts'
-import { openPostgres, openPostgresForReading } from '../../src/storage/postgres-open.ts'
+import { grantPostgres, openPostgres, openPostgresForReading } from '../../src/storage/postgres-open.ts'
 import { openCutProxy } from './cut-proxy.ts'
 import { until } from './fixture.ts'
-import { openPostgresStore } from './postgres-store.ts'
+import { onEachPostgres } from './postgres-store.ts'
 import { claimOne, readyCase, stepCommit } from './ready-case.ts'
 
 const setTime = (tx: Transaction, value: number) => tx.execute('update meta set created_at_ms = $1', [value])
@@ -15,24 +14,27 @@ async function timeOf(backend: PostgresBackend): Promise<number> {
   return row!.at
 }
 
-test('postgres: processes that start together on an empty database all come up, and one of them makes the tables', async () => {
-  await using store = await openPostgresStore()
-  const schema = `${store.schema}_empty`
-  const options = { dsn: store.dsn, schema, poolMin: 1, poolMax: 2 }
+onEachPostgres(
+  'processes that start together on an empty database all come up, and one of them makes the tables',
+  async (open) => {
+    await using store = await open()
+    const schema = `${store.schema}_empty`
+    const options = { ...store.way(), schema, poolMin: 1, poolMax: 2 }
 
-  const opened = await Promise.all([1, 2, 3, 4].map((nowMs) => openPostgres({ ...options, nowMs })))
+    const opened = await Promise.all([1, 2, 3, 4].map((nowMs) => openPostgres({ ...options, nowMs })))
 
-  assert.equal(opened.filter(({ created }) => created).length, 1)
-  assert.equal(opened.filter(({ applied }) => applied.length > 0).length, 1)
-  const times = await Promise.all(opened.map(({ backend }) => timeOf(backend)))
-  assert.equal(new Set(times).size, 1, 'there is one store')
-  for (const { backend } of opened) await backend.close()
-  await store.sql(`drop schema ${schema} cascade`)
-})
+    assert.equal(opened.filter(({ created }) => created).length, 1)
+    assert.equal(opened.filter(({ applied }) => applied.length > 0).length, 1)
+    const times = await Promise.all(opened.map(({ backend }) => timeOf(backend)))
+    assert.equal(new Set(times).size, 1, 'there is one store')
+    for (const { backend } of opened) await backend.close()
+    await store.sql(`drop schema ${schema} cascade`)
+  },
+)
 
-test('postgres: a store that is there is opened without a lock, whoever is changing tables meanwhile', async () => {
-  await using store = await openPostgresStore()
-  await using beside = await openPostgresStore()
+onEachPostgres('a store that is there is opened without a lock, whoever is changing tables meanwhile', async (open) => {
+  await using store = await open()
+  await using beside = await open()
   await beside.sql('begin')
   await beside.sql('select pg_advisory_xact_lock($1::int, hashtext($2))', 0x43436f72, store.schema)
 
@@ -42,9 +44,9 @@ test('postgres: a store that is there is opened without a lock, whoever is chang
   await beside.sql('rollback')
 })
 
-test('postgres: a reader is refused what it would misread, and changes nothing', async () => {
-  await using store = await openPostgresStore()
-  const options = { dsn: store.dsn, schema: store.schema, nowMs: 1 }
+onEachPostgres('a reader is refused what it would misread, and changes nothing', async (open) => {
+  await using store = await open()
+  const options = { ...store.way(), schema: store.schema, nowMs: 1 }
   const reader = await openPostgresForReading(options)
   await assert.rejects(
     reader.transaction((tx) => setTime(tx, 1)),
@@ -63,19 +65,21 @@ test('postgres: a reader is refused what it would misread, and changes nothing',
   await assert.rejects(openPostgres(options), { code: 'CC_ERR_DATABASE_NEWER' })
 })
 
-test('postgres: what cannot be reached says what is wrong, and never a password', async () => {
-  await using store = await openPostgresStore()
+onEachPostgres('what cannot be reached says what is wrong, and never a password', async (open) => {
+  await using store = await open()
   const about = (change: (url: URL) => void) => {
     const url = new URL(store.dsn)
     change(url)
-    return { dsn: url.href, schema: store.schema, nowMs: 1 }
+    return { ...store.way(), dsn: url.href, schema: store.schema, nowMs: 1 }
   }
   const role = `${store.schema}_out`
   await store.sql(`create role ${role} nologin`)
+  const isPooled = store.way().directDsn !== undefined
   const wrong = [
     ['CC_ERR_SERVER_AWAY', about((url) => (url.port = '1'))],
     ['CC_ERR_SERVER_LOGIN', about((url) => (url.username = role))],
-    ['CC_ERR_NO_DATABASE', about((url) => (url.pathname = '/nowhere'))],
+    // PgBouncer lets strangers guess.
+    [isPooled ? 'CC_ERR_SERVER_LOGIN' : 'CC_ERR_NO_DATABASE', about((url) => (url.pathname = '/nowhere'))],
     ['CC_ERR_SERVER_TLS', about((url) => (url.search = '?sslmode=verify-full'))],
   ] as const
   for (const [code, options] of wrong) {
@@ -89,27 +93,55 @@ test('postgres: what cannot be reached says what is wrong, and never a password'
   await store.sql(`drop role ${role}`)
 })
 
-test('postgres: transactions that meet are begun anew until each has seen what the one before it wrote', async () => {
-  await using store = await openPostgresStore()
-  const { backend } = store
-  let runs = 0
+onEachPostgres(
+  'a role without rights to make tables is told so, and works with those that it is given where they are',
+  async (open) => {
+    await using store = await open()
+    const role = `${store.schema}_app`
+    await store.sql(`create role ${role} login password 'secret'`)
+    const options = { ...store.way(role), nowMs: 1 }
+    await assert.rejects(openPostgres({ ...options, schema: `${role}_none` }), { code: 'CC_ERR_NO_SCHEMA' })
 
-  await Promise.all(
-    Array.from({ length: 6 }, () =>
-      backend.transaction(async (tx) => {
-        runs += 1
-        const [row] = await tx.query<{ at: number }>('select created_at_ms as "at" from meta')
-        await setTime(tx, row!.at + 1)
-      }),
-    ),
-  )
+    const owner = { ...store.way(), schema: store.schema, nowMs: 1 }
+    assert.equal((await grantPostgres(owner, role)).granting, 'applied')
+    const { backend, applied } = await openPostgres({ ...options, schema: store.schema })
 
-  assert.equal(await timeOf(backend), 1_006)
-  assert.ok(runs > 6, 'some met')
-})
+    assert.deepEqual(applied, [])
+    await readyCase(backend)
+    assert.deepEqual(await backend.hotPath.commitSteps([stepCommit(await claimOne(backend))]), [{ kind: 'committed' }])
+    await backend.close()
+    await store.sql(`drop owned by ${role}`)
+    await store.sql(`drop role ${role}`)
+  },
+)
 
-test('postgres: two transactions that wait for each other both come to their end', async () => {
-  await using store = await openPostgresStore()
+onEachPostgres(
+  'transactions that meet are begun anew until each has seen what the one before it wrote',
+  async (open) => {
+    await using store = await open()
+    const { backend } = store
+    const met = Promise.withResolvers<void>()
+    let runs = 0
+
+    await Promise.all(
+      Array.from({ length: 6 }, () =>
+        backend.transaction(async (tx) => {
+          runs += 1
+          const [row] = await tx.query<{ at: number }>('select created_at_ms as "at" from meta')
+          if (runs >= 2) met.resolve()
+          await met.promise
+          await setTime(tx, row!.at + 1)
+        }),
+      ),
+    )
+
+    assert.equal(await timeOf(backend), 1_006)
+    assert.ok(runs > 6, 'some met')
+  },
+)
+
+onEachPostgres('two transactions that wait for each other both come to their end', async (open) => {
+  await using store = await open()
   const { backend } = store
   const ids = [await readyCase(backend), await readyCase(backend)]
   const both = Promise.withResolvers<void>()
@@ -136,23 +168,26 @@ test('postgres: two transactions that wait for each other both come to their end
 })
 
 for (const when of ['before', 'after'] as const) {
-  test(`postgres: a transaction whose connection breaks ${when} a statement is begun anew, and is there once`, async () => {
-    await using store = await openPostgresStore()
-    await using proxy = await openCutProxy(store.dsn)
-    const backend = await store.join({ dsn: proxy.dsn })
-    let runs = 0
-    proxy.cut(when, 'created_at_ms + 5')
+  onEachPostgres(
+    `a transaction whose connection breaks ${when} a statement is begun anew, and is there once`,
+    async (open) => {
+      await using store = await open()
+      await using proxy = await openCutProxy(store.dsn)
+      const backend = await store.join({ dsn: proxy.dsn })
+      let runs = 0
+      proxy.cut(when, 'created_at_ms + 5')
 
-    await backend.transaction(async (tx) => {
-      runs += 1
-      await tx.execute('update meta set created_at_ms = created_at_ms + 5')
-    })
+      await backend.transaction(async (tx) => {
+        runs += 1
+        await tx.execute('update meta set created_at_ms = created_at_ms + 5')
+      })
 
-    assert.deepEqual([proxy.hasCut, runs, await timeOf(backend)], [true, 2, 1_005])
-  })
+      assert.deepEqual([proxy.hasCut, runs, await timeOf(backend)], [true, 2, 1_005])
+    },
+  )
 
-  test(`postgres: a COMMIT whose connection breaks ${when} it arrives is said to be unknown`, async () => {
-    await using store = await openPostgresStore()
+  onEachPostgres(`a COMMIT whose connection breaks ${when} it arrives is said to be unknown`, async (open) => {
+    await using store = await open()
     await using proxy = await openCutProxy(store.dsn)
     const backend = await store.join({ dsn: proxy.dsn })
     proxy.cut(when, 'commit')
@@ -166,35 +201,41 @@ for (const when of ['before', 'after'] as const) {
     assert.equal(await timeOf(backend), when === 'after' ? 5_000 : 1_000)
   })
 
-  test(`postgres: steps whose connection breaks ${when} they are committed may be or not, and reading tells`, async () => {
-    await using store = await openPostgresStore()
-    await using proxy = await openCutProxy(store.dsn)
-    const backend = await store.join({ dsn: proxy.dsn })
-    await readyCase(backend)
-    const commit = stepCommit(await claimOne(backend))
-    proxy.cut(when, 'insert into checkpoints')
+  onEachPostgres(
+    `steps whose connection breaks ${when} they are committed may be or not, and reading tells`,
+    async (open) => {
+      await using store = await open()
+      await using proxy = await openCutProxy(store.dsn)
+      const backend = await store.join({ dsn: proxy.dsn })
+      await readyCase(backend)
+      const commit = stepCommit(await claimOne(backend))
+      proxy.cut(when, 'new_checkpoints as (insert')
 
-    await assert.rejects(backend.hotPath.commitSteps([commit]), CommitUnknownError)
+      await assert.rejects(backend.hotPath.commitSteps([commit]), CommitUnknownError)
 
-    assert.equal(proxy.hasCut, true)
-    const [again] = await backend.hotPath.commitSteps([commit])
-    assert.equal(again!.kind, when === 'after' ? 'fenced' : 'committed')
-    assert.equal((await store.sql('select 1 from checkpoints')).length, 1)
-  })
+      assert.equal(proxy.hasCut, true)
+      const [again] = await backend.hotPath.commitSteps([commit])
+      assert.equal(again!.kind, when === 'after' ? 'fenced' : 'committed')
+      assert.equal((await store.sql('select 1 from checkpoints')).length, 1)
+    },
+  )
 }
 
-test('postgres: a number that cannot be read exactly is an error, and the connection is none the worse', async () => {
-  await using store = await openPostgresStore()
-  await store.sql('update meta set created_at_ms = 9007199254740993')
+onEachPostgres(
+  'a number that cannot be read exactly is an error, and the connection is none the worse',
+  async (open) => {
+    await using store = await open()
+    await store.sql('update meta set created_at_ms = 9007199254740993')
 
-  await assert.rejects(timeOf(store.backend), RangeError)
+    await assert.rejects(timeOf(store.backend), RangeError)
 
-  await store.sql('update meta set created_at_ms = 9007199254740991')
-  assert.equal(await timeOf(store.backend), Number.MAX_SAFE_INTEGER)
-})
+    await store.sql('update meta set created_at_ms = 9007199254740991')
+    assert.equal(await timeOf(store.backend), Number.MAX_SAFE_INTEGER)
+  },
+)
 
-test('postgres: an error that a transaction passes over does not let the rest be lost in silence', async () => {
-  await using store = await openPostgresStore()
+onEachPostgres('an error that a transaction passes over does not let the rest be lost in silence', async (open) => {
+  await using store = await open()
 
   const writing = store.backend.transaction(async (tx) => {
     await setTime(tx, 7)
@@ -205,8 +246,8 @@ test('postgres: an error that a transaction passes over does not let the rest be
   assert.equal(await timeOf(store.backend), 1_000)
 })
 
-test('postgres: a step changes its row without touching an index', async () => {
-  await using store = await openPostgresStore()
+onEachPostgres('a step changes its row without touching an index', async (open) => {
+  await using store = await open()
   const backend = await store.join()
   await readyCase(backend)
   let work = await claimOne(backend)
@@ -231,9 +272,9 @@ test('postgres: a step changes its row without touching an index', async () => {
   assert.ok(hot >= 20, `${hot} of ${all}`)
 })
 
-test('postgres: stores in two schemas of one database know nothing of each other', async () => {
-  await using one = await openPostgresStore()
-  await using other = await openPostgresStore()
+onEachPostgres('stores in two schemas of one database know nothing of each other', async (open) => {
+  await using one = await open()
+  await using other = await open()
 
   await readyCase(one.backend)
 
@@ -241,8 +282,8 @@ test('postgres: stores in two schemas of one database know nothing of each other
   assert.equal(await other.backend.hotPath.anyReady(), false)
 })
 
-test('postgres: closing gives every connection back', async () => {
-  await using store = await openPostgresStore()
+onEachPostgres('closing gives every connection back', async (open) => {
+  await using store = await open()
   const backend = await store.join()
   const role = new URL(store.dsn).username
   const sessions = async () =>

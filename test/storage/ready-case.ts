@@ -2,24 +2,17 @@ import { type AuditEvent, chainStart, newPayload, nextHead, sealEvent } from '..
 import { newId } from '../../src/domain/identity.ts'
 import type { Checkpoint, Instance, Payload, Work } from '../../src/domain/instance.ts'
 import type { JsonObject } from '../../src/domain/json.ts'
-import { insertEvents } from '../../src/storage/audit.ts'
 import type { Backend } from '../../src/storage/backend.ts'
 import type { Claimed } from '../../src/storage/claimed.ts'
-import type { NextWork, StepCommit } from '../../src/storage/hot-path.ts'
-import { insertInstance } from '../../src/storage/instances.ts'
-import { insertPayload } from '../../src/storage/payloads.ts'
-import { insertWork } from '../../src/storage/work.ts'
+import type { NextWork, StepCommit, Submission } from '../../src/storage/hot-path.ts'
 
 const definitionHash = 'd'.repeat(64)
 
-/** A case in line for a worker, as `submit` leaves it; returns its instance id. */
-export async function readyCase(
-  backend: Backend,
-  { priority = 0, nowMs = 1_000, step = 'first' }: { priority?: number; nowMs?: number; step?: string } = {},
-): Promise<string> {
+/** A case on its way into the store, as `submit` makes it. */
+export function newCase({ priority = 0, nowMs = 1_000, step = 'first' } = {}): Submission {
   const instanceId = newId(nowMs)
   const { payload, reference } = newPayload({ instanceId, kind: 'input', value: { amount: 7 }, nowMs })
-  const submitted = sealEvent(chainStart(instanceId), {
+  const event = sealEvent(chainStart(instanceId), {
     instanceId,
     type: 'case.submitted',
     atMs: nowMs,
@@ -28,15 +21,22 @@ export async function readyCase(
     simulated: false,
     payload: reference,
   })
-  const head = nextHead(submitted)
-  await backend.transaction(async (tx) => {
-    await insertInstance(tx, { ...runningInstance(instanceId, payload.payloadId, nowMs), auditHead: head.hash })
-    await insertPayload(tx, payload)
-    await insertEvents(tx, [submitted])
-    const { seq: auditSeq, hash: auditHead } = head
-    await insertWork(tx, { instanceId, priority, definitionHash, step, run: 1, stepNo: 0, auditSeq, auditHead })
-  })
-  return instanceId
+  const { seq: auditSeq, hash: auditHead } = nextHead(event)
+  return {
+    instance: { ...runningInstance(instanceId, payload.payloadId, nowMs), auditHead },
+    work: { instanceId, priority, definitionHash, step, run: 1, stepNo: 0, auditSeq, auditHead },
+    input: payload,
+    event,
+    key: undefined,
+  }
+}
+
+/** A case in line for a worker; returns its instance id. */
+export async function readyCase(backend: Backend, about: Parameters<typeof newCase>[0] = {}): Promise<string> {
+  const submission = newCase(about)
+  const [result] = await backend.hotPath.submit([submission], { definitions: [], simulated: undefined })
+  if (result!.kind !== 'submitted') throw new Error(`the case was not taken: ${result!.kind}`)
+  return submission.instance.instanceId
 }
 
 function runningInstance(instanceId: string, inputPayloadId: string, nowMs: number): Instance {
