@@ -25,16 +25,49 @@ export const catalogue = {
     says: 'Task {taskId} was decided already: {decision} by {decidedBy}.',
     remedy: 'The first decision stands. See: cognitive-core task {taskId}',
   },
+  CC_ERR_APPCONFIG_AWAY: {
+    exit: 1,
+    status: 503,
+    says: 'The settings in App Configuration {endpoint} cannot be read: {why}.',
+    remedy: 'Check the address and the network and start again; nothing was started without these settings.',
+  },
+  CC_ERR_APPCONFIG_EMPTY: {
+    exit: 1,
+    status: 500,
+    says: 'App Configuration {endpoint} has no setting {where}.',
+    remedy:
+      'Correct CC_APPCONFIG_LABEL, or set one: az appconfig kv set --auth-mode login --endpoint {endpoint} --key CC_DB_BACKEND --value postgres',
+  },
+  CC_ERR_APPCONFIG_LOGIN: {
+    exit: 1,
+    status: 500,
+    says: 'App Configuration {endpoint} does not let this program in: {why}.',
+    remedy:
+      'Correct CC_APPCONFIG_CONNECTION_STRING, or give the identity the role App Configuration Data Reader; check the clock too.',
+  },
+  CC_ERR_APPCONFIG_REFERENCE: {
+    exit: 2,
+    status: 500,
+    says: '{name} in App Configuration {endpoint} refers to a Key Vault, which this program does not read.',
+    remedy:
+      'Set {name} in the environment from the vault, or store a DSN without a password there and set CC_DB_AUTH=entra.',
+  },
   CC_ERR_APP_ROLE: {
     exit: 2,
     status: 500,
     says: "The role '{role}' cannot be the one that the service has: {why}.",
     remedy: 'Make a role of its own: create role core_app login. Then: cognitive-core db init --app-role core_app',
   },
+  CC_ERR_AZURE_PACKAGE: {
+    exit: 1,
+    status: 500,
+    says: '{setting} needs the package {package}, which {why}.',
+    remedy: 'Run: npm install {version}',
+  },
   CC_ERR_BACKEND: {
     exit: 2,
     status: 500,
-    says: "'{backend}' is no backend.",
+    says: "{name} is '{backend}', which is no backend.",
     remedy: 'Set CC_DB_BACKEND to sqlite or postgres.',
   },
   CC_ERR_BODY: {
@@ -133,6 +166,12 @@ export const catalogue = {
     says: '{name} cannot be used: {why}.',
     remedy: 'Set {name} to a DSN such as postgres://user:password@host:5432/database',
   },
+  CC_ERR_DSN_PASSWORD: {
+    exit: 2,
+    status: 500,
+    says: '{name} holds a password, and CC_DB_AUTH is entra.',
+    remedy: 'Take the password out of it, or set CC_DB_AUTH=password.',
+  },
   CC_ERR_DUPLICATE_WORKFLOW: {
     exit: 1,
     status: 500,
@@ -144,6 +183,13 @@ export const catalogue = {
     status: 500,
     says: 'The database {location} would not keep what it commits: {setting} is {value}.',
     remedy: 'Put it on a local file system, and leave its settings to this program.',
+  },
+  CC_ERR_ENTRA_TOKEN: {
+    exit: 1,
+    status: 503,
+    says: 'Microsoft Entra gave no token for {scope}: {why}.',
+    remedy:
+      'Give the machine a managed identity, or log in with az login; a running service asks again with the next connection.',
   },
   CC_ERR_ERASED: {
     exit: 5,
@@ -537,6 +583,12 @@ export const catalogue = {
     says: 'The server of {location} cannot be reached: {why}.',
     remedy: 'Check that it runs and that host and port are right; a running service goes on by itself once it is back.',
   },
+  CC_ERR_SERVER_DISK: {
+    exit: 1,
+    status: 503,
+    says: 'The server of {location} has no room on its disk: {why}.',
+    remedy: 'Make room there; nothing of this was written, and a running service goes on by itself.',
+  },
   CC_ERR_SERVER_ENCODING: {
     exit: 3,
     status: 500,
@@ -573,6 +625,12 @@ export const catalogue = {
     status: 500,
     says: 'The role may not do what is needed at {location}: {why}.',
     remedy: 'Run as the owner of the tables: cognitive-core db init --app-role {role}',
+  },
+  CC_ERR_SERVER_SLOW: {
+    exit: 1,
+    status: 503,
+    says: 'The server of {location} did not do it in time: {why}.',
+    remedy: 'Try again; if it stays so, look in pg_stat_activity for what is in the way.',
   },
   CC_ERR_SERVER_TLS: {
     exit: 1,
@@ -641,6 +699,12 @@ export const catalogue = {
     says: 'The service follows cases for {max} viewers already, and takes no more.',
     remedy: 'Close streams that nobody reads, or ask for the case now and then.',
   },
+  CC_ERR_TWO_STORES: {
+    exit: 3,
+    status: 500,
+    says: 'CC_DB_BACKEND is postgres, and {name} names a SQLite store that has not been moved: {path}.',
+    remedy: 'Move it with cognitive-core graduate --to DSN, or leave {name} out to start without its cases.',
+  },
   CC_ERR_UNEXPECTED: {
     exit: 1,
     status: 500,
@@ -677,6 +741,12 @@ export const catalogue = {
     says: 'Case {instanceId} has no payload {payloadId}.',
     remedy: 'See: cognitive-core case {instanceId} --audit',
   },
+  CC_ERR_UNKNOWN_SETTING: {
+    exit: 2,
+    status: 500,
+    says: '{name} in {where} is {why}.',
+    remedy: 'Take it out; docs/configuration.md shows what may stand there.',
+  },
   CC_ERR_UNKNOWN_TASK: {
     exit: 1,
     status: 404,
@@ -700,6 +770,12 @@ export const catalogue = {
     status: 409,
     says: 'Task {taskId} was withdrawn: case {instanceId} was canceled.',
     remedy: 'Nothing is left to decide. See: cognitive-core case {instanceId}',
+  },
+  CC_ERR_WORKER_ON_SQLITE: {
+    exit: 3,
+    status: 500,
+    says: 'A SQLite store takes no workers beside the process that has it: {location}.',
+    remedy: 'Run the service, which has workers of its own: cognitive-core serve',
   },
 } as const satisfies Record<`CC_ERR_${string}`, Refusal>
 

@@ -1,6 +1,6 @@
 /** The public face: what another program may import. */
 import { systemClock } from './clock.ts'
-import { type Environment, readConfig } from './config.ts'
+import { configOfSettings, type Environment, loadConfig } from './config.ts'
 import type { Backend } from './storage/backend.ts'
 import { openPlace } from './storage/stores.ts'
 
@@ -23,21 +23,26 @@ export interface BackendOptions {
   readonly schema?: string
   readonly poolMin?: number
   readonly poolMax?: number
+  /** `entra`: each connection shows a fresh token of Microsoft Entra in place of a password. */
+  readonly auth?: 'password' | 'entra'
 }
 
 /**
- * Opens a store for writing, as its options say or, without any, as the environment does. A program hands it to
- * `openCore`, which closes it, or closes it itself. Refuses with a `CoreError`.
+ * Opens a store for writing, as its options say or, without any, as environment, configuration file and App Configuration
+ * do. A program hands it to `openCore`, which closes it, or closes it itself. Refuses with a `CoreError`.
  */
 export async function createBackend(options?: BackendOptions): Promise<Backend> {
-  const { dbPath: path, postgres } = readConfig(options ? environmentOf(options) : process.env)
+  const config = options ? configOfSettings(environmentOf(options)) : await loadConfig(process.env)
+  const { dbPath: path, isDbPathSet: isPathSet, postgres } = config
   const warn = (sentence: string) => process.emitWarning(sentence)
-  const { backend } = await openPlace({ path, postgres }, { nowMs: systemClock.nowMs(), warn })
+  for (const warning of config.warnings) warn(warning)
+  const { backend } = await openPlace({ path, isPathSet, postgres }, { nowMs: systemClock.nowMs(), warn })
   return backend
 }
 
 /** Options are held to what the environment is held to. */
-function environmentOf({ backend, path, dsn, directDsn, schema, poolMin, poolMax }: BackendOptions): Environment {
+function environmentOf(options: BackendOptions): Environment {
+  const { backend, path, dsn, directDsn, schema, poolMin, poolMax, auth } = options
   return {
     CC_DB_BACKEND: backend,
     CC_DB_PATH: path,
@@ -46,5 +51,6 @@ function environmentOf({ backend, path, dsn, directDsn, schema, poolMin, poolMax
     CC_DB_SCHEMA: schema,
     CC_DB_POOL_MIN: poolMin?.toString(),
     CC_DB_POOL_MAX: poolMax?.toString(),
+    CC_DB_AUTH: auth,
   }
 }

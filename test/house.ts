@@ -14,11 +14,19 @@ export const floors: readonly (readonly string[])[] = [
 
 /** The files that stand in `src` itself; every other file stands in the folder of its room. */
 const groundFiles = new Set([
+  'app-configuration.ts',
+  'app-configuration-place.ts',
+  'azure-packages.ts',
   'clock.ts',
   'config.ts',
   'config-file.ts',
+  'dsn.ts',
+  'entra.ts',
   'errors.ts',
   'log.ts',
+  'setting-sources.ts',
+  'setting-values.ts',
+  'shown-settings.ts',
   'version.ts',
   'visible.ts',
 ])

@@ -5,8 +5,14 @@ import { invocation } from './invocation.ts'
 /** The words a command was given: its arguments in order, then its options. */
 export type Action<Words extends unknown[]> = (context: Context, ...words: Words) => Promise<number | void>
 
-/** Makes what a command does an action of commander. What it returns becomes the exit code; nothing means 0. */
-export type Act = <Words extends unknown[]>(action: Action<Words>) => (...given: [...Words, Command]) => Promise<void>
+/**
+ * Makes what a command does an action of commander. What it returns becomes the exit code; nothing means 0. A command
+ * without a use for settings is not kept waiting for them, and not kept from its work where one is wrong.
+ */
+export type Act = <Words extends unknown[]>(
+  action: Action<Words>,
+  options?: { readonly needsSettings: boolean },
+) => (...given: [...Words, Command]) => Promise<void>
 
 /** Shows at the end of `--help` how the command is typed here. */
 export function example(command: Command, ...lines: readonly string[]): Command {

@@ -77,6 +77,7 @@ export class Context {
   readonly stores: Stores
   readonly services: Services
   readonly interruption: Interruption
+  private hasWarned = false
 
   constructor({ terminal, config, actor, stores, services, interruption }: ContextParts) {
     this.terminal = terminal
@@ -88,9 +89,9 @@ export class Context {
   }
 
   /** Where the store is. */
-  get place(): { readonly path: string; readonly postgres: PostgresSettings | undefined } {
-    const { dbPath: path, postgres } = this.config
-    return { path, postgres }
+  get place(): { readonly path: string; readonly isPathSet: boolean; readonly postgres: PostgresSettings | undefined } {
+    const { dbPath: path, isDbPathSet: isPathSet, postgres } = this.config
+    return { path, isPathSet, postgres }
   }
 
   /** What copies a file has nothing to copy in a database, which has tools of its own for that. */
@@ -191,7 +192,10 @@ export class Context {
 
   async openLog(level: LogLevel): Promise<{ readonly log: Log }> {
     const { openLog } = await import('../log.ts')
-    return { log: openLog(this.config.logLevel ?? level) }
+    const log = openLog(this.config.logLevel ?? level)
+    if (!this.hasWarned) for (const warning of this.config.warnings) log.warn({}, warning)
+    this.hasWarned = true
+    return { log }
   }
 
   private async connect(url: string): Promise<CaseVerbs> {

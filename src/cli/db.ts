@@ -31,7 +31,7 @@ export function addDb(program: Command, act: Act): void {
     .description('print the statements that make the tables')
     .addOption(new Option('--dialect <dialect>', 'for which database').choices(dialects).default('sqlite'))
     .addOption(new Option('--part <part>', 'only this part').choices(parts))
-    .action(act(printSchema))
+    .action(act(printSchema, { needsSettings: false }))
   example(schema, 'db schema --dialect postgres --part audit')
 }
 

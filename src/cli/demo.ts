@@ -24,6 +24,7 @@ async function runDemo(context: Context, { keep }: { readonly keep?: boolean }):
   const model = scriptedModelOf(packs)
   const here = context.with({
     model,
+    sources: context.config.sources.without('CC_MODEL'),
     ...(context.config.isDbPathSet || context.config.postgres ? {} : { dbPath: demoDbPath }),
   })
   const settings = { ...here.runningSettings, packs: packs.map(({ pack }) => pack.dir!) }

@@ -26,6 +26,7 @@ export function asTypedHere(remedy: string): string {
   return remedy.replace(/\bcognitive-core(?= [a-z<-])/g, invocation)
 }
 
-function shellWord(text: string): string {
+/** A word as a shell takes it. */
+export function shellWord(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`
 }

@@ -13,16 +13,6 @@ interface Announced {
 
 const working: readonly Announced[] = [
   {
-    command: 'worker',
-    description: 'run workers alone (PostgreSQL)',
-    options: [
-      ['--concurrency <n>', 'cases in flight at a time'],
-      ['--pack <dir...>', 'folders of packs, in place of CC_PACKS'],
-    ],
-    example: 'worker --concurrency 8',
-    remedy: 'Run the service, which has workers of its own: cognitive-core serve',
-  },
-  {
     command: 'doctor',
     description: 'limits, states, triggers, forecast: ready to graduate or not',
     options: [['--calibrate', 'measure what this machine can do']],
@@ -48,24 +38,7 @@ const moving: readonly Announced[] = [
   },
 ]
 
-const provisioning: readonly Announced[] = [
-  {
-    command: 'azure',
-    description: 'print the az commands that make a database; they hold no secrets',
-    options: [
-      ['--resource-group <name>', 'where it belongs'],
-      ['--name <name>', 'its name'],
-      ['--location <location>', 'its region'],
-      ['--sku <sku>', 'its size'],
-      ['--version <version>', 'of PostgreSQL'],
-      ['--storage-gb <n>', 'its disk'],
-    ],
-    example: 'provision azure --name cases-db',
-    remedy: 'Stay with SQLite for now.',
-  },
-]
-
-/** What runs cases elsewhere, and what says how far this place goes. */
+/** What says how far this place goes. */
 export function addWorking(program: Command, act: Act): void {
   addAll(program, working, act)
 }
@@ -73,7 +46,6 @@ export function addWorking(program: Command, act: Act): void {
 /** Leaving the file for another database. */
 export function addMoving(program: Command, act: Act): void {
   addAll(program, moving, act)
-  addAll(program.command('provision').description('prepare a database elsewhere'), provisioning, act)
 }
 
 function addAll(parent: Command, announced: readonly Announced[], act: Act): void {

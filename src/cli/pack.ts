@@ -13,14 +13,14 @@ export function addPack(program: Command, act: Act): void {
   const check = pack
     .command('check <dir>')
     .description('validate a pack: file, line, column, what is wrong, what would be right')
-    .action(act(checkDir))
+    .action(act(checkDir, { needsSettings: false }))
   example(check, 'pack check packs/travel-claims')
 
   const schema = pack
     .command('schema')
     .description('print the JSON Schema of one kind of file, for editors')
     .addArgument(new Argument('<kind>', 'which kind').choices(['workflow', 'domain', 'config']))
-    .action(act(printSchema))
+    .action(act(printSchema, { needsSettings: false }))
   example(schema, 'pack schema workflow > workflow.schema.json')
 }
 

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { userInfo } from 'node:os'
 import { Command } from 'commander'
-import { type Environment, readConfig } from '../config.ts'
+import { type Config, configOfSettings, type Environment, loadConfig } from '../config.ts'
 import { addAudit } from './audit.ts'
 import { addBackup } from './backup.ts'
 import { addCases } from './cases.ts'
@@ -18,11 +18,13 @@ import type { Interruption } from './interruption.ts'
 import { addKeys } from './keys.ts'
 import { addMoving, addWorking } from './not-yet.ts'
 import { addPack } from './pack.ts'
+import { addProvision } from './provision.ts'
 import { addRun } from './run.ts'
 import { addServe } from './serve.ts'
 import { addSubmit } from './submit.ts'
 import { addTasks } from './tasks.ts'
 import { type Streams, Terminal } from './terminal.ts'
+import { addWorker } from './worker.ts'
 
 /** What the program is given from outside: nothing in here reaches for it. */
 export interface Outside {
@@ -42,6 +44,7 @@ interface CommonOptions {
   readonly apiKey?: string
   readonly pack?: readonly string[]
   readonly workers?: string
+  readonly concurrency?: string
   readonly host?: string
   readonly port?: string
 }
@@ -56,24 +59,23 @@ export async function runProgram(args: readonly string[], outside: Outside): Pro
   })
   const unlisten = interruption.listen()
   let exit = 0
+  let isDebug = outside.env.CC_LOG_LEVEL === 'debug'
   const act: Act =
-    <Words extends unknown[]>(action: Action<Words>) =>
+    <Words extends unknown[]>(action: Action<Words>, { needsSettings = true } = {}) =>
     async (...given: [...Words, Command]) => {
       const command = given.at(-1) as Command
       const words = given.slice(0, -1) as unknown as Words
-      const context = contextOf(command, terminal, interruption, outside)
+      const config = needsSettings ? await readSettings(command, outside.env) : configOfSettings()
+      isDebug ||= config.logLevel === 'debug'
+      const context = contextOf(command, config, terminal, interruption, outside)
       exit = (await action(context, ...words)) ?? 0
     }
-  const program = buildProgram(terminal, act)
+  const program = buildProgram(terminal, act, args)
   try {
     await program.parseAsync(args, { from: 'user' })
     return exit
   } catch (error) {
-    return reportFailure(error, {
-      terminal,
-      help: helpFor(program, args),
-      isDebug: outside.env.CC_LOG_LEVEL === 'debug',
-    })
+    return reportFailure(error, { terminal, help: helpFor(program, args), isDebug })
   } finally {
     unlisten()
   }
@@ -92,10 +94,9 @@ function isJsonAsked(args: readonly string[]): boolean {
   return args.slice(0, end < 0 ? undefined : end).includes('--json')
 }
 
-function buildProgram(terminal: Terminal, act: Act): Command {
+function buildProgram(terminal: Terminal, act: Act, args: readonly string[]): Command {
   const program = new Command('cognitive-core')
     .description('Governed cases on a durable, hash-chained record.')
-    .version(ownVersion(), '--version', 'print the version')
     .helpOption('-h, --help', 'show help')
     .option('--json', 'answer as one JSON document; progress as JSON lines on standard error')
     .option('--db <path>', 'the SQLite file of the store, in place of CC_DB_PATH')
@@ -112,6 +113,8 @@ function buildProgram(terminal: Terminal, act: Act): Command {
       getErrHelpWidth: () => terminal.err.width,
     })
     .exitOverride()
+  // Options of the program count behind every command too, and one command has a `--version` that means another one.
+  if (!args.includes('provision')) program.version(ownVersion(), '--version', 'print the version')
 
   program.commandsGroup('Cases:')
   addRun(program, act)
@@ -126,9 +129,11 @@ function buildProgram(terminal: Terminal, act: Act): Command {
   addDb(program, act)
   addBackup(program, act)
   addMoving(program, act)
+  addProvision(program, act)
   program.commandsGroup('Running:')
   addDemo(program, act)
   addServe(program, act)
+  addWorker(program, act)
   addKeys(program, act)
   addWorking(program, act)
   addPack(program, act)
@@ -137,15 +142,19 @@ function buildProgram(terminal: Terminal, act: Act): Command {
   return program
 }
 
+async function readSettings(command: Command, env: Environment): Promise<Config> {
+  const { pack, ...flags } = command.optsWithGlobals<CommonOptions>()
+  return await loadConfig(env, { packs: pack, ...flags })
+}
+
 function contextOf(
   command: Command,
+  config: Config,
   terminal: Terminal,
   interruption: Interruption,
   { env, stores, services }: Outside,
 ): Context {
-  const { db, as, pack, ...flags } = command.optsWithGlobals<CommonOptions>()
-  const config = readConfig(env, { db, packs: pack, ...flags })
-  const actor = actorNamed(as || userName(env))
+  const actor = actorNamed(command.optsWithGlobals<CommonOptions>().as || userName(env))
   return new Context({ terminal, config, actor, stores, services, interruption })
 }
 

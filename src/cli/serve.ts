@@ -1,8 +1,11 @@
 import type { Command } from 'commander'
-import { maxSqliteWorkers } from '../config.ts'
+import { type Config, maxSqliteWorkers } from '../config.ts'
+import { workflowJson } from '../engine/as-json.ts'
 import type { Core } from '../engine/core.ts'
 import { CoreError } from '../errors.ts'
 import type { Log } from '../log.ts'
+import { originInWords } from '../setting-sources.ts'
+import { shownSettings } from '../shown-settings.ts'
 import { type Act, example } from './command.ts'
 import type { Context, Service } from './context.ts'
 import { strong } from './lines.ts'
@@ -14,7 +17,7 @@ export function addServe(program: Command, act: Act): void {
     .option('--port <port>', 'where the API listens, in place of CC_PORT; 0: any port that is free')
     .option('--host <host>', 'on which address, in place of CC_HOST')
     .option('--pack <dir...>', 'folders of packs, in place of CC_PACKS')
-    .option('--workers <n>', 'cases in flight at a time; 0: the API alone')
+    .option('--workers <n>', 'cases in flight at a time; 0: the API alone, cases run elsewhere')
     .option('--override-limits <reason>', 'start although a limit says no (not yet)')
     .action(act(serveStore))
   example(serve, 'serve --pack packs/travel-claims')
@@ -59,15 +62,17 @@ async function serve(context: Context, service: Service, core: Core): Promise<vo
 }
 
 /** Serves until somebody asks for the end, or the store is lost. Requests and steps under way are finished. */
-export async function serveToTheEnd({ interruption }: Context, service: Service, core: Core): Promise<void> {
-  await aborted(AbortSignal.any([interruption.signal, core.lost]))
+export async function serveToTheEnd(context: Context, service: Service, core: Core): Promise<void> {
+  await untilTheEnd(context, core)
   // Both at once: requests that wait for a case must not wait for each other's end.
   await Promise.all([service.close(), core.drain()])
   if (core.lost.aborted) throw core.lost.reason
 }
 
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
+/** Resolves once somebody asks for the end, or the store is lost. */
+export async function untilTheEnd({ interruption }: Context, core: Core): Promise<void> {
+  const signal = AbortSignal.any([interruption.signal, core.lost])
+  await new Promise<void>((resolve) => {
     if (signal.aborted) resolve()
     else signal.addEventListener('abort', () => resolve(), { once: true })
   })
@@ -77,23 +82,22 @@ function aborted(signal: AbortSignal): Promise<void> {
 export async function aboutService(context: Context, service: Service, core: Core) {
   const { config } = context
   const keys = config.apiKeysFile === undefined ? undefined : await (await context.openKeys()).list()
-  const workflows = core.listWorkflows()
-  const [first] = workflows
+  const [first] = core.listWorkflows()
   return {
     url: service.url,
     store: core.location,
     backend: core.backend,
     database_id: core.databaseId,
-    packs: workflows.map(({ definitionHash, ...names }) => ({ ...names, definition_hash: definitionHash })),
+    worker_id: config.workerConcurrency > 0 ? core.workerId : null,
+    packs: core.listWorkflows().map(workflowJson),
     model: config.model ?? null,
     limits: {
-      workers: config.postgres
-        ? `${config.workerConcurrency} cases in flight`
-        : `${config.workerConcurrency} of at most ${maxSqliteWorkers} cases in flight`,
+      workers: workersInWords(config),
       replicas: config.postgres ? 'any number of processes on this database' : 'one process on this file',
       body: 'bodies up to 1 MiB',
     },
     keys: keys ? keys.length : null,
+    settings: shownSettings(config),
     next: first
       ? context.next('submit', first.workflow, '--domain', first.domain, '--input', 'case.json')
       : context.next('serve', '--pack', 'DIR'),
@@ -109,19 +113,42 @@ export function showService(
   out.line(strong('Cognitive Core'), ` serves at ${about.url}`)
   out.facts([
     ['store', `${about.store} (${about.backend})`],
-    ...packLines(core.listWorkflows()),
+    ...packLines(core, 'none: no case can be submitted'),
     ['model', about.model ?? 'none: what needs one is refused'],
+    ...(about.backend === 'postgres' && about.worker_id !== null ? [['worker', about.worker_id] as const] : []),
     ['limits', Object.values(about.limits).join(', ')],
     ['keys', keysInWords(about.keys, config.apiKeysFile)],
+    ...settingLines(about.settings),
     ['next', about.next],
   ])
 }
 
-function packLines(workflows: ReturnType<Core['listWorkflows']>): (readonly [string, string])[] {
-  if (workflows.length === 0) return [['packs', 'none: no case can be submitted']]
+/** How many cases run here at a time; where none do, who runs them. */
+export function workersInWords({ workerConcurrency, postgres }: Config): string {
+  if (workerConcurrency === 0) {
+    return postgres
+      ? 'no cases in flight, workers elsewhere run them'
+      : 'no cases in flight, nothing runs what is submitted before a process with workers has the file'
+  }
+  if (postgres) return `${workerConcurrency} cases in flight`
+  return `${workerConcurrency} of at most ${maxSqliteWorkers} cases in flight`
+}
+
+export function packLines(core: Core, none: string): (readonly [string, string])[] {
+  const workflows = core.listWorkflows()
+  if (workflows.length === 0) return [['packs', none]]
   return workflows.map(({ pack, workflow, domain, definitionHash }, index) => [
     index === 0 ? 'packs' : '',
     `${pack}: ${workflow} · ${domain}, ${definitionHash.slice(0, 12)}`,
+  ])
+}
+
+/** Settings that somebody has chosen, and where. */
+function settingLines(settings: ReturnType<typeof shownSettings>): (readonly [string, string])[] {
+  const chosen = Object.entries(settings).filter(([, { source }]) => source !== 'default')
+  return chosen.map(([name, shown], index) => [
+    index === 0 ? 'chosen' : '',
+    `${name}=${shown.value} (${originInWords(shown)})`,
   ])
 }
 

@@ -47,6 +47,7 @@ export class Coordinator extends StoreReader implements Core {
   private readonly engine: Engine
   private readonly packs: readonly Pack[]
   private readonly listeners: Set<(progress: Progress) => void>
+  readonly workerId: string
   private readonly submissions: SubmitLane
   private readonly heart: Heart | undefined
   private readonly worker: Worker
@@ -69,11 +70,12 @@ export class Coordinator extends StoreReader implements Core {
     this.packs = parts.packs
     this.listeners = parts.listeners
     this.submissions = new SubmitLane(engine.backend, parts.meta.simulated !== undefined)
-    const name = `process ${process.pid} ${randomHex(4)}`
+    this.workerId = `process ${process.pid} ${randomHex(4)}`
+    const { workerId } = this
     const { fleet } = engine.backend
-    const member = { workerId: name, concurrency }
+    const member = { workerId, concurrency }
     this.heart = fleet && new Heart(engine, fleet, { member, except: () => [...this.worker.unrunnable] })
-    this.worker = new Worker(engine, { concurrency, name, heart: this.heart })
+    this.worker = new Worker(engine, { concurrency, name: workerId, heart: this.heart })
     this.sweeper = new Sweeper(engine)
     const { signal } = engine.leaving
     signal.addEventListener('abort', () => {
@@ -214,7 +216,9 @@ export class Coordinator extends StoreReader implements Core {
 
   async waitFor(instanceId: string, options: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<CaseView> {
     const signals = [this.closing.signal, ...(options.signal ? [options.signal] : [])]
-    return await waitUntilRest(this, this.engine, instanceId, { ...options, signal: AbortSignal.any(signals) })
+    const isRunElsewhere = async () => (await this.heart?.hasOthersAtWork()) ?? false
+    const signal = AbortSignal.any(signals)
+    return await waitUntilRest(this, this.engine, instanceId, { ...options, signal, isRunElsewhere })
   }
 
   onProgress(listener: (progress: Progress) => void): () => void {
@@ -232,6 +236,7 @@ export class Coordinator extends StoreReader implements Core {
 
   async ping(): Promise<void> {
     await readMeta(this.store)
+    if (this.store.trouble) throw this.store.trouble
   }
 
   follow(instanceId: string, _after: number, listener: (progress: Progress) => void): () => Promise<void> {
@@ -276,6 +281,8 @@ export class Coordinator extends StoreReader implements Core {
 
   private async leave(patienceMs: number): Promise<void> {
     await Promise.all([this.worker.stop(patienceMs), this.sweeper.stop()])
+    // What was given back is in line for the others.
+    this.engine.wake.emit({ is: 'work' })
     await this.heart?.stop()
   }
 

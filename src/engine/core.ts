@@ -3,6 +3,7 @@ import type { ModelSettings, PostgresSettings } from '../config.ts'
 import type { Model } from '../cognition/model.ts'
 import type { PackObjects } from '../cognition/pack.ts'
 import type { Primitive } from '../cognition/primitive.ts'
+import type { Fault } from '../domain/chain.ts'
 import type { AuditEvent } from '../domain/audit.ts'
 import type { Tier, TierContribution } from '../domain/governance.ts'
 import type { InstanceStatus, WorkState } from '../domain/instance.ts'
@@ -115,25 +116,27 @@ export interface Page<T> {
 }
 
 export interface CaseFilter {
-  readonly status?: InstanceStatus
-  readonly workflow?: string
+  readonly status?: InstanceStatus | undefined
+  readonly workflow?: string | undefined
   /** Only cases of this submitter. */
-  readonly submittedBy?: string
-  readonly limit?: number
-  readonly cursor?: string
+  readonly submittedBy?: string | undefined
+  readonly limit?: number | undefined
+  readonly cursor?: string | undefined
 }
 
 export interface TaskFilter {
-  readonly queue?: string
-  readonly status?: 'open' | 'decided'
-  readonly limit?: number
-  readonly cursor?: string
+  readonly queue?: string | undefined
+  readonly status?: 'open' | 'decided' | undefined
+  readonly limit?: number | undefined
+  readonly cursor?: string | undefined
 }
 
 /** What a core is made of. Everything may be left out; then it is what the environment's defaults say. */
 export interface CoreConfig {
   /** The SQLite file; made when it is not there. */
   readonly path?: string
+  /** Somebody chose the path: beside `postgres` it must not lead to a store that was left behind. */
+  readonly isPathSet?: boolean
   /** The PostgreSQL database, in place of `path`. */
   readonly postgres?: PostgresSettings | undefined
   /** A store that was opened before, in place of both. The core closes it. */
@@ -205,24 +208,22 @@ export interface VerifyReport {
 }
 
 /** What can be wrong with a record. */
-export const findingKinds = [
-  'changed',
-  'missing',
-  'reordered',
-  'inserted',
-  'payload_differs',
-  'checkpoint_differs',
-  'head_differs',
-] as const
-
 export interface VerifyFinding {
   readonly instanceId: string
   /** Sequence number of the first bad event; unset where no event is concerned. */
   readonly seq: number | undefined
-  readonly what: (typeof findingKinds)[number]
+  readonly what: Fault
   /** Table and column, where one is to blame. */
   readonly where: string
   readonly detail: string
+}
+
+/** A workflow for one domain, as it can be submitted to. */
+export interface WorkflowName {
+  readonly workflow: string
+  readonly domain: string
+  readonly definitionHash: string
+  readonly pack: string
 }
 
 /** What people and programs do with cases, in this process or through a service that has the store. */
@@ -256,6 +257,8 @@ export interface CaseVerbs extends CaseReader {
 export interface Core extends CaseVerbs {
   /** `sqlite` or `postgres`. */
   readonly backend: string
+  /** What this process is called where it has claimed something, and among those that share its store. */
+  readonly workerId: string
   /** Aborted, with the refusal as its reason, once this process may not write the store any more. */
   readonly lost: AbortSignal
   /** Reads a row: rejects when the store cannot be read. */
@@ -265,12 +268,7 @@ export interface Core extends CaseVerbs {
   /** Called with the id of an instance that has changed: a hint, given once or several times. Returns what ends it. */
   onChange(listener: (instanceId: string) => void): () => void
   /** Names of what the loaded packs offer. */
-  listWorkflows(): readonly {
-    readonly workflow: string
-    readonly domain: string
-    readonly definitionHash: string
-    readonly pack: string
-  }[]
+  listWorkflows(): readonly WorkflowName[]
 }
 
 /** One thing that was just committed. */

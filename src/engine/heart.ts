@@ -28,6 +28,7 @@ export class Heart {
   private readonly stopping = new AbortController()
   private readonly first = Promise.withResolvers<void>()
   private lastMs = -Infinity
+  private isKnown = false
   private loop: Promise<void> | undefined
 
   constructor(
@@ -51,6 +52,11 @@ export class Heart {
     return this.first.promise
   }
 
+  /** Whether other processes run cases of this store at the moment. */
+  async hasOthersAtWork(): Promise<boolean> {
+    return (await this.fleet.countAtWork({ except: this.member.workerId })) > 0
+  }
+
   /** Whether the others still hold this process for alive, as far as it can know. */
   get isTrusted(): boolean {
     return this.engine.clock.nowMs() - this.lastMs < trustMs
@@ -71,7 +77,7 @@ export class Heart {
       try {
         const pulse = await this.fleet.beat({ ...this.member, nowMs: clock.nowMs(), except: this.except() })
         this.lastMs = clock.nowMs()
-        this.first.resolve()
+        this.join()
         this.act(pulse)
         await this.lookForWaited()
       } catch (error) {
@@ -87,6 +93,14 @@ export class Heart {
     await this.fleet.leave(this.member.workerId).catch((error: unknown) => {
       log.warn({ error: String(error) }, 'the others will notice in a while that this process has left')
     })
+  }
+
+  private join(): void {
+    if (this.isKnown) return
+    this.isKnown = true
+    const { workerId: worker, concurrency } = this.member
+    this.engine.log.info({ worker, concurrency }, 'this process is one of those that share the store')
+    this.first.resolve()
   }
 
   private act({ freed, isReady, dueMs }: Pulse): void {

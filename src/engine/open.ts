@@ -58,9 +58,9 @@ function aliasesIn(packs: readonly Pack[]): ReadonlySet<string> {
   return new Set(steps.flatMap(({ model }) => model ?? []))
 }
 
-async function openIt({ path, postgres, url, log }: CoreConfig, clock: Clock): Promise<Backend> {
+async function openIt({ path, isPathSet, postgres, url, log }: CoreConfig, clock: Clock): Promise<Backend> {
   const warn = (sentence: string) => log?.warn({}, sentence)
-  const { backend } = await openPlace({ path, postgres }, { url, warn, nowMs: clock.nowMs() })
+  const { backend } = await openPlace({ path, isPathSet, postgres }, { url, warn, nowMs: clock.nowMs() })
   return backend
 }
 

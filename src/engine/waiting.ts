@@ -2,17 +2,24 @@ import { CoreError } from '../errors.ts'
 import type { CaseReader, CaseView } from './core.ts'
 import type { Engine } from './execution.ts'
 import { requireInstance } from './intervening.ts'
-import { refuseUnrunnable } from './runnable.ts'
+import { isUnrunnable, refuseUnrunnable } from './runnable.ts'
+
+export interface Waiting {
+  readonly timeoutMs?: number
+  readonly signal?: AbortSignal
+  /** Whether others have workers too, which may be able to do what this process cannot. */
+  readonly isRunElsewhere: () => Promise<boolean>
+}
 
 /**
  * Until the case has ended or is held. The store is read once at the start and once for each hint, never polled. Refuses a
- * case that this process cannot run, for which it would wait in vain.
+ * case that neither this process nor another can run, for which it would wait in vain.
  */
 export async function waitUntilRest(
   reader: Pick<CaseReader, 'getCase'>,
   engine: Engine,
   instanceId: string,
-  { timeoutMs, signal }: { timeoutMs?: number; signal?: AbortSignal },
+  { timeoutMs, signal, isRunElsewhere }: Waiting,
 ): Promise<CaseView> {
   const { backend, wake, clock } = engine
   let changed = Promise.withResolvers<void>()
@@ -32,7 +39,7 @@ export async function waitUntilRest(
       const { status, definitionHash } = await requireInstance(backend, instanceId)
       if (status !== 'running') return await reader.getCase(instanceId)
       if (engine.stuck.has(instanceId)) throw new CoreError('CC_ERR_CASE_STUCK', { instanceId })
-      await refuseUnrunnable(engine, await engine.definition(definitionHash))
+      await refuseInVain(engine, definitionHash, isRunElsewhere)
       await Promise.race([changed.promise, cutShort.promise])
     }
   } catch (error) {
@@ -43,6 +50,19 @@ export async function waitUntilRest(
     unsubscribe()
     cancelTimeout?.()
     signal?.removeEventListener('abort', onAbort)
+  }
+}
+
+async function refuseInVain(
+  engine: Engine,
+  definitionHash: string,
+  isRunElsewhere: Waiting['isRunElsewhere'],
+): Promise<void> {
+  const definition = await engine.definition(definitionHash)
+  try {
+    await refuseUnrunnable(engine, definition)
+  } catch (error) {
+    if (!isUnrunnable(error) || !(await isRunElsewhere())) throw error
   }
 }
 

@@ -167,6 +167,8 @@ export class Worker implements Refiller {
     }
     try {
       await backend.transaction((tx) => releaseClaim(tx, instance, work.token!))
+      // It was out of the line for a moment, and another process may have looked just then.
+      if (isUnrunnable(error)) this.engine.wake.emit({ is: 'work' })
     } catch (failure) {
       this.owed.set(work.token!, work)
       log.error({ instance, error: String(failure) }, 'a claim could not be given back')

@@ -40,6 +40,8 @@ export interface Fleet {
   beat(beat: Beat): Promise<Pulse>
   /** Says that it leaves: what it has left claimed is free for the others. */
   leave(workerId: string): Promise<void>
+  /** How many processes beat that run cases, beside this one. */
+  countAtWork(options: { readonly except: string }): Promise<number>
   /** Tells the others, soon and together with what else there is to tell; a hint may be lost. */
   tell(hint: Hint): void
   /** Calls the listener with what others tell. Resolves once that is known to work, or not to. Returns what ends it. */

@@ -13,6 +13,8 @@ export interface PostgresAddress {
   readonly database: string
   /** False: in plain text. */
   readonly ssl: false | ConnectionOptions
+  /** Whoever stands in between could read a password that is sent as it is. */
+  readonly isExposed: boolean
   /** The DSN as people may see it. */
   readonly masked: string
   /** What an operator should know about it, in sentences. */
@@ -20,6 +22,14 @@ export interface PostgresAddress {
 }
 
 const defaultPort = 5432
+
+/** A DSN for connections that show a token, which is sent as it is: it must not be overheard. */
+export function parseDsnForTokens(dsn: string, name?: string): PostgresAddress {
+  const address = parseDsn(dsn, name)
+  if (!address.isExposed) return address
+  const why = 'with CC_DB_AUTH=entra its sslmode must be verify-full, or whoever stands in between could take the token'
+  throw new CoreError('CC_ERR_DSN', { name: name ?? 'CC_DB_DSN', why })
+}
 
 /** Reads `postgres://user:password@host:port/database?sslmode=…`; refuses what would be taken for something else. */
 export function parseDsn(dsn: string, name = 'CC_DB_DSN'): PostgresAddress {
@@ -51,7 +61,8 @@ export function parseDsn(dsn: string, name = 'CC_DB_DSN'): PostgresAddress {
   const where = host.startsWith('/') ? `/${database}?host=${host}` : `${hostText(host)}:${port}/${database}`
   const password = decoded(url.password) || params.get('password') || undefined
   const masked = `postgres://${user}${password === undefined ? '' : ':***'}@${where}`
-  return { host, port, user, password, database, ssl, masked, warnings }
+  const isExposed = ssl === false ? !isLocal(host) : ssl.rejectUnauthorized === false
+  return { host, port, user, password, database, ssl, isExposed, masked, warnings }
 }
 
 const known: ReadonlySet<string> = new Set([

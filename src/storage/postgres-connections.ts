@@ -23,11 +23,14 @@ export interface ConnectionSettings {
 /** How long a connection is waited for, whether it has to be made or to become free. */
 const acquireMs = 10_000
 /** How long a server that is away may be so, and the pauses between two tries to reach it. */
-const patienceMs = 5000
+export const patienceMs = 5000
 const firstPauseMs = 20
-const longestPauseMs = 500
+export const longestPauseMs = 500
 /** Connections above the minimum go when nobody has needed them for so long. */
 const idleMs = 30_000
+
+/** A session outlives the token it was let in with; it is replaced before that has expired, so that a right taken away ends. */
+const tokenLifetimeS = 50 * 60
 
 /** What the server ends by itself, so that nothing that was forgotten holds rows for ever. */
 export const timeouts = {
@@ -74,7 +77,9 @@ export class PostgresConnections {
     this.rewrite = settings.isPooled ? qualifier(settings.schema) : undefined
     this.pool = new pg.Pool({
       ...clientConfig(settings),
+      Client: PooledClient,
       idleTimeoutMillis: idleMs,
+      ...(settings.password && { maxLifetimeSeconds: tokenLifetimeS }),
       min: settings.poolMin,
       max: settings.poolMax,
     })
@@ -92,8 +97,8 @@ export class PostgresConnections {
   }
 
   /**
-   * A server that restarts is waited for, a little while: what was done outside of it, such as the result of a step, is
-   * worth more than a quick refusal.
+   * A server that restarts, or has no connection left just now, is waited for, a little while: what was done outside of it,
+   * such as the result of a step, is worth more than a quick refusal.
    */
   async acquire(): Promise<Connection> {
     const startedAt = performance.now()
@@ -102,7 +107,7 @@ export class PostgresConnections {
         return await this.tryAcquire()
       } catch (error) {
         const isOver = performance.now() - startedAt > patienceMs
-        if (!isCoreError(error, 'CC_ERR_SERVER_AWAY') || isOver || this.pool.ending) throw error
+        if (!isPassing(error) || isOver || this.pool.ending) throw error
       }
       await delay(pauseMs)
     }
@@ -118,6 +123,30 @@ export class PostgresConnections {
   close(): Promise<void> {
     return this.pool.end()
   }
+}
+
+/** The driver leaves a connection open on which nobody could log in. */
+class PooledClient extends pg.Client {
+  override connect(): Promise<pg.Client>
+  override connect(callback: Connected): void
+  override connect(callback?: Connected): Promise<pg.Client> | void {
+    const connecting = super.connect().catch((error: unknown) => {
+      this.end().catch(() => {})
+      throw error
+    })
+    if (!callback) return connecting
+    const pass = callback as (error: unknown, client?: pg.Client) => void
+    connecting.then((client): void => pass(null, client), pass)
+  }
+}
+
+type Connected = ((error: Error) => void) | ((error: null, client: pg.Client) => void)
+
+const passing = ['CC_ERR_SERVER_AWAY', 'CC_ERR_SERVER_FULL', 'CC_ERR_ENTRA_TOKEN'] as const
+
+/** What may be otherwise in a moment; one of our own connections may be free by then. */
+function isPassing(error: unknown): boolean {
+  return passing.some((code) => isCoreError(error, code))
 }
 
 const lost = new WeakSet<pg.ClientBase>()

@@ -47,6 +47,9 @@ const beatSql = `with me as (
          (select due_ms from work where state = 'sleeping' and due_ms > $5::bigint order by due_ms limit 1) as "sleeperMs",
          (select due_ms from tasks where status = 'open' and escalated_at_ms is null order by due_ms limit 1) as "taskMs"`
 
+const atWorkSql = `select count(*) as "count" from workers
+   where concurrency > 0 and worker_id <> $1 and beat_at_ms >= ${now} - ${deadAfterMs}`
+
 interface PulseRow {
   readonly freed: number
   readonly woken: number
@@ -75,6 +78,11 @@ export class PostgresFleet implements Fleet {
 
   async leave(workerId: string): Promise<void> {
     await this.lend((connection) => connection.run('delete from workers where worker_id = $1', [workerId]))
+  }
+
+  async countAtWork({ except }: { readonly except: string }): Promise<number> {
+    const { rows } = await this.lend((connection) => connection.run(atWorkSql, [except]))
+    return (rows[0] as { readonly count: number }).count
   }
 
   tell(hint: Hint): void {

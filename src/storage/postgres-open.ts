@@ -3,7 +3,7 @@ import { CoreError, isCoreError } from '../errors.ts'
 import type { CommitProbe, Reader } from './backend.ts'
 import { refuseOtherSchema } from './migrations.ts'
 import { PostgresBackend, PostgresTransaction } from './postgres.ts'
-import { parseDsn } from './postgres-address.ts'
+import { parseDsn, parseDsnForTokens } from './postgres-address.ts'
 import { judgeRoom, judgeServer, readRoom, readServer } from './postgres-checks.ts'
 import { type Connection, type ConnectionSettings, PostgresConnections } from './postgres-connections.ts'
 import { connectionRefusal, sqlState } from './postgres-errors.ts'
@@ -13,8 +13,6 @@ import { isReady, makeTables, refuseUnreadable } from './postgres-tables.ts'
 import type { OpenSettings } from './stores.ts'
 
 export interface PostgresOptions extends PostgresSettings, OpenSettings {
-  /** Asked anew for each connection, in place of the password of the DSN. */
-  readonly password?: (() => Promise<string>) | undefined
   /** For tests of what happens around COMMIT. */
   readonly probe?: CommitProbe | undefined
   /** For tests: how long a change of the tables waits for others. */
@@ -89,15 +87,23 @@ export function grantsFor({ schema = defaultSchema }: PostgresSettings, role: st
 }
 
 function settingsOf(options: PostgresOptions): ConnectionSettings {
-  const { dsn, directDsn, password, schema = defaultSchema } = options
+  const { directDsn, password, schema = defaultSchema } = options
   const { poolMin = defaultPool.min, poolMax = defaultPool.max } = options
-  return { address: parseDsn(dsn), password, schema, isPooled: directDsn !== undefined, poolMin, poolMax }
+  const { address } = addressesOf(options)
+  return { address, password, schema, isPooled: directDsn !== undefined, poolMin, poolMax }
 }
 
 /** For what needs a session of its own. */
-function directSettings(settings: ConnectionSettings, { directDsn }: PostgresOptions): ConnectionSettings {
-  if (directDsn === undefined) return settings
-  return { ...settings, address: parseDsn(directDsn, 'CC_DB_DIRECT_DSN'), isPooled: false }
+function directSettings(settings: ConnectionSettings, options: PostgresOptions): ConnectionSettings {
+  if (options.directDsn === undefined) return settings
+  return { ...settings, address: addressesOf(options).direct, isPooled: false }
+}
+
+/** Read together, so that what is wrong with either is met before anything is opened. */
+function addressesOf({ dsn, directDsn, password }: PostgresOptions) {
+  const parse = password ? parseDsnForTokens : parseDsn
+  const address = parse(dsn)
+  return { address, direct: directDsn === undefined ? address : parse(directDsn, 'CC_DB_DIRECT_DSN') }
 }
 
 async function connect(given: ConnectionSettings, isReader: boolean, { warn = () => {} }: PostgresOptions) {

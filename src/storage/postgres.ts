@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { CoreError } from '../errors.ts'
+import { CoreError, isCoreError } from '../errors.ts'
 import {
   type Backend,
   type CommitProbe,
@@ -11,11 +11,21 @@ import {
 import { postgresDialect } from './dialect.ts'
 import type { Fleet } from './fleet.ts'
 import type { HotPath } from './hot-path.ts'
-import type { Connection, ConnectionSettings, Lend, PostgresConnections } from './postgres-connections.ts'
-import { isAnswered, isCollision } from './postgres-errors.ts'
+import {
+  type Connection,
+  type ConnectionSettings,
+  type Lend,
+  longestPauseMs,
+  patienceMs,
+  type PostgresConnections,
+} from './postgres-connections.ts'
+import { isAnswered, isCollision, statementRefusal } from './postgres-errors.ts'
 import { PostgresFleet } from './postgres-fleet.ts'
 import { PostgresHotPath } from './postgres-hot-path.ts'
 import { PostgresSignals } from './postgres-signals.ts'
+
+/** For so long a write that failed says something of the next one. */
+const troubleMs = 5000
 
 /** A transaction is begun anew this often after it met another one, or lost its connection before COMMIT. */
 const maxTries = 8
@@ -64,6 +74,7 @@ export class PostgresBackend implements Backend {
   private readonly writes = new Set<Promise<unknown>>()
   private readonly reads = new Set<Promise<unknown>>()
   private closing: Promise<void> | undefined
+  private full: { readonly error: CoreError; readonly atMs: number } | undefined
 
   constructor(store: PostgresStore) {
     this.store = store
@@ -123,21 +134,38 @@ export class PostgresBackend implements Backend {
     const connection = await this.store.connections.acquire()
     try {
       return await act(connection)
+    } catch (error) {
+      if (error instanceof NothingDone) throw error
+      throw this.note(statementRefusal(error, connection.isLost, this.location))
     } finally {
       connection.release()
     }
   }
 
+  private note(error: unknown): unknown {
+    if (isCoreError(error, 'CC_ERR_SERVER_DISK')) this.full = { error, atMs: performance.now() }
+    return error
+  }
+
+  /** Whether there is room again only a write can tell, and where nothing is to be written nobody would try. */
+  get trouble(): CoreError | undefined {
+    return this.full && performance.now() - this.full.atMs < troubleMs ? this.full.error : undefined
+  }
+
   private async tryAgain<T>(act: () => Promise<T>): Promise<T> {
+    const startedAt = performance.now()
     for (let tries = 1; ; tries += 1) {
       try {
         return await act()
       } catch (error) {
         const isLost = error instanceof NothingDone
-        if (!(isLost || isCollision(error)) || tries >= maxTries) throw isLost ? error.cause : error
+        // A pooler lets its clients in while the server is away.
+        const isOver = tries >= maxTries && (!isLost || performance.now() - startedAt > patienceMs)
+        if (isLost && isOver) throw statementRefusal(error.cause, true, this.location)
+        if (isOver || !(isLost || isCollision(error))) throw error
       }
       // Whoever was in the way is through with it in a moment; two that met must not meet again at once.
-      await delay(Math.random() * 2 ** tries)
+      await delay(Math.min(Math.random() * 2 ** tries, longestPauseMs))
     }
   }
 

@@ -51,6 +51,18 @@ export function refuseForeignFile(path: string): void {
   }
 }
 
+/** Whether a store of this program is there that has not been moved; of a file that cannot be read nobody can say so. */
+export function isStore(path: string): boolean {
+  const settled = settlePath(path)
+  if (isAbsent(settled)) return false
+  try {
+    refuseForeignFile(settled)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** What every SQLite file begins with. */
 const headerBytes = 100
 

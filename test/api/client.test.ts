@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type RequestListener } from 'node:http'
 import { test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { connectService } from '../../src/api/client.ts'
 import { startService } from '../../src/api/service.ts'
 import type { CaseVerbs, Progress } from '../../src/engine/core.ts'
@@ -37,13 +38,14 @@ async function reach(open: OpenStore, options: ApiOptions = {}): Promise<Reached
   }
 }
 
-/** Lets the client's time pass until this is settled. */
+/** Lets the client's time pass until this is settled, and the service answer meanwhile, which takes time that nobody moves. */
 async function whileMoving<T>(clock: MovedClock, what: Promise<T>): Promise<T> {
   let isSettled = false
   const settled = what.finally(() => (isSettled = true))
   settled.catch(() => {})
   await until(async () => {
     if (!isSettled) await clock.advance(500)
+    if (!isSettled) await delay(10)
     return isSettled
   })
   return await settled

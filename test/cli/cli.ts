@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
+import { test, type TestContext, type TestOptions } from 'node:test'
 import { Interruption } from '../../src/cli/interruption.ts'
 import { runProgram } from '../../src/cli/program.ts'
 import { connectService } from '../../src/api/client.ts'
@@ -14,6 +15,7 @@ import * as reading from '../../src/engine/open-reader.ts'
 import * as backup from '../../src/storage/backup.ts'
 import * as storage from '../../src/storage/stores.ts'
 import * as restore from '../../src/storage/restore.ts'
+import { openPostgresPlace, type PostgresPlace } from '../storage/postgres-place.ts'
 
 export const root = join(import.meta.dirname, '../..')
 
@@ -68,6 +70,33 @@ export async function openDesk(settings: Readonly<Record<string, string>> = {}):
     start,
     [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
   }
+}
+
+/** The same on PostgreSQL, in a schema of its own. */
+export async function openPostgresDesk(settings: Readonly<Record<string, string>> = {}): Promise<PostgresDesk> {
+  const place = await openPostgresPlace()
+  const desk = await openDesk({ ...place.env, ...settings })
+  const close = async () => {
+    await desk[Symbol.asyncDispose]()
+    await place[Symbol.asyncDispose]()
+  }
+  return { ...desk, place, [Symbol.asyncDispose]: close }
+}
+
+export interface PostgresDesk extends Desk {
+  readonly place: PostgresPlace
+}
+
+export type OpenDesk = (settings?: Readonly<Record<string, string>>) => Promise<Desk>
+
+/** A story that the program tells on each database in the same words. */
+export function onEachDesk(
+  promise: string,
+  story: (open: OpenDesk, context: TestContext) => Promise<void>,
+  options: TestOptions = {},
+): void {
+  test(`sqlite: ${promise}`, options, (context) => story(openDesk, context))
+  test(`postgres: ${promise}`, options, (context) => story(openPostgresDesk, context))
 }
 
 async function answerOf(child: ChildProcess): Promise<Answer> {

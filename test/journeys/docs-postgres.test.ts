@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import pg from 'pg'
+import { configOfSettings } from '../../src/config.ts'
 import { randomHex } from '../../src/domain/identity.ts'
 import { judgeRoom } from '../../src/storage/postgres-checks.ts'
 import { openDesk } from '../cli/cli.ts'
@@ -401,6 +402,18 @@ test('what a session behind a pooler needs is set by statements that run', async
   assert.ok(String(settings[0]!.rolconfig).includes('lock_timeout=10s'))
 })
 
+test('the command that prints those of Azure does so, and the settings for tokens are ones that are read', async () => {
+  const { code, stdout } = await paste(await only('sh provision'), { cwd: root })
+  assert.equal(code, 0)
+  assert.match(stdout, /^az /m)
+  const settings = [...(await only('sh')).matchAll(/^export (\w+)='?([^'\n]+)/gm)].map(([, name, value]) => [
+    name,
+    value,
+  ])
+  const { postgres } = configOfSettings({ CC_DB_BACKEND: 'postgres', ...Object.fromEntries(settings) })
+  assert.equal(typeof postgres!.password, 'function')
+})
+
 test('no block of the page is one that nothing runs', async () => {
   const fences = [...(await readPage(page)).matchAll(/^```(\S.*)$/gm)].map(([, fence]) => fence!)
   const run = [
@@ -417,6 +430,8 @@ test('no block of the page is one that nothing runs', async () => {
     'sql close',
     'sql watch',
     'sql look',
+    'sh provision',
+    'sh',
   ]
   assert.deepEqual([...new Set(fences)].toSorted(), run.toSorted())
 })

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { test } from 'node:test'
 import { catalogue } from '../../src/errors.ts'
+import { settings as known } from '../../src/setting-sources.ts'
 import { runHere } from '../cli/cli.ts'
 import { readPage, root, tableOf } from './docs-pages.ts'
 
@@ -66,12 +67,7 @@ test('the README leads to every page of docs', async () => {
   for (const page of own) assert.ok(text.includes(`](${page})`), page)
 })
 
-/** Settings by the names under which they are read. */
-const settings = new Set(
-  ['src/config.ts', 'src/config-file.ts', 'src/cognition/providers/providers.ts'].flatMap((path) =>
-    [...readFileSync(join(root, path), 'utf8').matchAll(/'(CC_(?!ERR_)[A-Z_]+)'/g)].map(([, name]) => name!),
-  ),
-)
+const settings = new Set(Object.keys(known))
 
 test('every setting and code that a page names is there', async () => {
   for (const page of pages) {
@@ -84,9 +80,12 @@ test('every setting and code that a page names is there', async () => {
 
 test('the table of settings has all that are read', async () => {
   const rows = (await tableOf('docs/cli.md', 'variable')).flatMap(([names]) => names!.split(', '))
-  const notYet = ['CC_APPCONFIG_ENDPOINT', 'CC_APPCONFIG_CONNECTION_STRING']
-  const read = [...settings].filter((name) => !notYet.includes(name))
-  assert.deepEqual(rows.filter((name) => name.startsWith('CC_')).sort(), read.sort())
+  assert.deepEqual(rows.filter((name) => name.startsWith('CC_')).sort(), [...settings].sort())
+})
+
+test('what is read of the environment elsewhere is a setting too', () => {
+  const elsewhere = readFileSync(join(root, 'src/cognition/providers/providers.ts'), 'utf8').matchAll(/\bCC_[A-Z_]+/g)
+  for (const [name] of elsewhere) assert.ok(settings.has(name), name)
 })
 
 /** How the program is called, but for the names of users and containers, and the words that follow. */

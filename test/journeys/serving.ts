@@ -26,12 +26,16 @@ export interface Ended {
 }
 
 /** A process that serves, whatever started it. */
-export interface Serving extends AsyncDisposable {
+export interface Serving extends Started {
+  readonly url: string
+  readonly port: string
+}
+
+/** A process that runs until it is told to leave. */
+export interface Started extends AsyncDisposable {
   readonly child: ChildProcess
   /** What it said on standard output when it was ready: its one document. */
   readonly about: any
-  readonly url: string
-  readonly port: string
   readonly ended: Promise<Ended>
   /** What it has written so far. */
   texts(): { readonly stdout: string; readonly stderr: string }
@@ -45,8 +49,19 @@ export async function serve(desk: Desk, args: readonly string[] = [], env: objec
   return await served(desk.start(['serve', ...port, ...args, '--json'], env).child)
 }
 
+/** Starts workers of a desk as a process of their own. */
+export async function work(desk: Desk, args: readonly string[] = [], env: object = {}): Promise<Started> {
+  return await started(desk.start(['worker', ...args, '--json'], env).child)
+}
+
 /** Follows a process that was told to serve until it says that it does. */
 export async function served(child: ChildProcess): Promise<Serving> {
+  const process = await started(child)
+  const { url = process.about.service?.url as string } = process.about as { url?: string }
+  return { ...process, url, port: new URL(url).port }
+}
+
+async function started(child: ChildProcess): Promise<Started> {
   const texts = { stdout: '', stderr: '' }
   for (const name of ['stdout', 'stderr'] as const) {
     child[name]!.setEncoding('utf8').on('data', (text: string) => (texts[name] += text))
@@ -63,19 +78,16 @@ export async function served(child: ChildProcess): Promise<Serving> {
   }
   let about: any
   try {
-    await eventually(() => isEnded || (about = documentIn(texts.stdout)) !== undefined, 'the start of the service')
+    await eventually(() => isEnded || (about = documentIn(texts.stdout)) !== undefined, 'the start of the process')
     const isServing = !isEnded && about.code === undefined
-    assert.ok(isServing, `the service did not start: ${texts.stdout}${texts.stderr}`)
+    assert.ok(isServing, `it did not start: ${texts.stdout}${texts.stderr}`)
   } catch (error) {
     await stop('SIGKILL')
     throw error
   }
-  const { url = about.service?.url } = about
   return {
     child,
     about,
-    url,
-    port: new URL(url).port,
     ended,
     texts: () => texts,
     stop,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { parseDsn } from '../../src/storage/postgres-address.ts'
+import { parseDsn, parseDsnForTokens } from '../../src/storage/postgres-address.ts'
 
 const whole = 'postgres://kim:p%40ss@db.example:5433/cases'
 
@@ -63,3 +63,22 @@ for (const dsn of refused) {
     )
   })
 }
+
+test('a token is sent as it is, so it goes only where nobody can overhear it', () => {
+  const name = 'postgres://kim@db.example/cases'
+  for (const dsn of [
+    name,
+    `${name}?sslmode=verify-ca`,
+    'postgres://kim@127.0.0.1/cases',
+    'postgres:///cases?host=/run/pg',
+  ]) {
+    assert.equal(parseDsnForTokens(dsn).isExposed, false, dsn)
+  }
+  for (const mode of ['disable', 'require', 'no-verify']) {
+    const parse = () => parseDsnForTokens(`${name}?sslmode=${mode}`, 'CC_DB_DIRECT_DSN')
+    assert.throws(parse, {
+      code: 'CC_ERR_DSN',
+      message: /^CC_DB_DIRECT_DSN cannot be used: with CC_DB_AUTH=entra .*verify-full/,
+    })
+  }
+})

@@ -1,11 +1,11 @@
 import { test } from 'node:test'
-import pg from 'pg'
 import { randomHex } from '../../src/domain/identity.ts'
 import type { Row, SqlValue } from '../../src/storage/backend.ts'
 import type { PostgresBackend } from '../../src/storage/postgres.ts'
 import { openPostgres, type PostgresOptions } from '../../src/storage/postgres-open.ts'
 import { openCutProxy } from './cut-proxy.ts'
 import type { StoreFixture, StoreOptions } from './fixture.ts'
+import { openShell } from './postgres-place.ts'
 import { postgresServer, postgresServers } from './postgres-server.ts'
 
 /** How long the server may take to end the sessions of a holder that is to be dead. */
@@ -129,17 +129,4 @@ export async function openPostgresStore(options: PostgresStoreOptions = {}): Pro
 function throughPooler(dsn: URL, pooler: string): string {
   const { hostname, port } = new URL(pooler)
   return Object.assign(new URL(dsn), { hostname, port }).href
-}
-
-/** A connection with none of our settings but the one that says where the tables are. */
-function openShell(dsn: string, schema: string): pg.Pool {
-  const types = { getTypeParser: (oid: number) => (oid === 20 ? Number : pg.types.getTypeParser(oid)) }
-  return new pg.Pool({
-    connectionString: dsn,
-    options: `-c search_path=${schema} -c client_min_messages=warning`,
-    types: types as pg.CustomTypesConfig,
-    // One session, as at a terminal: what one statement begins another one ends.
-    max: 1,
-    idleTimeoutMillis: 0,
-  })
 }
