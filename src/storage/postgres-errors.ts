@@ -49,7 +49,8 @@ export function connectionRefusal(error: unknown, location: string): unknown {
     case '3D000':
       return refuse('CC_ERR_NO_DATABASE')
     case '42501':
-      return refuse('CC_ERR_SERVER_RIGHTS')
+      // To be refused the database itself is not to be let in.
+      return isFatal(error) ? refuse('CC_ERR_SERVER_LOGIN') : refuse('CC_ERR_SERVER_RIGHTS', { role: 'ROLE' })
     case '53300':
       return refuse('CC_ERR_SERVER_FULL')
     case undefined:
@@ -68,13 +69,13 @@ export function connectionRefusal(error: unknown, location: string): unknown {
 /** Why a statement was not done, as a refusal that says what to do; what a caller settles by itself stays as it is. */
 export function statementRefusal(error: unknown, isLost: boolean, location: string): unknown {
   if (isCoreError(error) || error instanceof CommitUnknownError) return error
-  const refuse = (code: ConstructorParameters<typeof CoreError>[0]) =>
-    new CoreError(code, { location, why: reasonOf(error) }, { cause: error })
+  const refuse = (code: ConstructorParameters<typeof CoreError>[0], facts = {}) =>
+    new CoreError(code, { location, why: reasonOf(error), ...facts }, { cause: error })
   switch (sqlState(error)) {
     case diskFull:
       return refuse('CC_ERR_SERVER_DISK')
     case '42501':
-      return refuse('CC_ERR_SERVER_RIGHTS')
+      return refuse('CC_ERR_SERVER_RIGHTS', { role: 'ROLE' })
     // Its time limit ended it, or somebody who may.
     case '57014':
     case lockTimeout:
