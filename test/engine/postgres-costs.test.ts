@@ -137,8 +137,8 @@ test(
       return { all: Number(rows[0]!.all), hot: Number(rows[0]!.hot) }
     }
     // A session counts for the server what it did when it ends.
-  await core.close()
-  // A claim and nine steps each: the tenth removes the row.
+    await core.close()
+    // A claim and nine steps each: the tenth removes the row.
     await until(async () => (await updates()).all >= 310 * steps)
     const { all, hot } = await updates()
     const ofSteps = all - 310
