@@ -12,6 +12,7 @@ import type { Decision, Task } from '../domain/task.ts'
 import type { Route } from '../domain/workflow.ts'
 import type { Log } from '../log.ts'
 import type { Backend } from '../storage/backend.ts'
+import type { Known } from './wake.ts'
 
 export interface SubmitRequest {
   readonly workflow: string
@@ -265,8 +266,12 @@ export interface Core extends CaseVerbs {
   ping(): Promise<void>
   /** Called after every commit that changed an instance. Returns a function that ends the subscription. */
   onProgress(listener: (progress: Progress) => void): () => void
-  /** Called with the id of an instance that has changed: a hint, given once or several times. Returns what ends it. */
-  onChange(listener: (instanceId: string) => void): () => void
+  /**
+   * Called with the id of an instance that has changed: a hint, given once or several times; without an id when any may
+   * have. `known` names those whose every event matters, each with the last one that is known: where a hint of another
+   * process is lost, it is given a few seconds later. Returns what ends it.
+   */
+  onChange(listener: (instanceId: string | undefined) => void, known?: () => Known): () => void
   /** Names of what the loaded packs offer. */
   listWorkflows(): readonly WorkflowName[]
 }

@@ -89,6 +89,10 @@ export class PostgresFleet implements Fleet {
     this.signals.tell(hint)
   }
 
+  async tellNow(): Promise<void> {
+    await this.signals.tellNow()
+  }
+
   listen(listener: (hint: Hint) => void): Promise<() => Promise<void>> {
     return this.signals.listen(listener)
   }
