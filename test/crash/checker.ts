@@ -2,6 +2,7 @@ import { hash } from 'node:crypto'
 import { DatabaseSync } from 'node:sqlite'
 import { type Errand, maxMeasures, submitter } from './errands.ts'
 import type { CallLine, Logs } from './logs.ts'
+import { readFileTables, type Row, type Tables } from './tables.ts'
 
 export interface Verdict {
   /** Everything that must not be, one sentence each; empty when nothing was lost and nothing done twice. */
@@ -23,7 +24,6 @@ export interface Figures {
   readonly events: number
 }
 
-type Row = Record<string, string | number | null>
 type Call = Extract<CallLine, { call: string }>
 
 /** Claims that the file shows at this moment, read beside whoever writes it, or after it was killed. */
@@ -38,54 +38,62 @@ export function claimedIn(path: string): number {
 
 /**
  * Judges a store at rest by its file and by what the client and the primitives wrote down, and by nothing of the engine:
- * hashes are computed here, and what each case had to do follows from its errand.
+ * hashes are computed here, and what each case had to do follows from its errand. One process had it at a time.
  */
 export function checkStore(path: string, logs: Logs): Verdict {
-  const database = new DatabaseSync(path, { readOnly: true })
-  try {
-    const rows = (sql: string) => database.prepare(sql).all() as Row[]
-    return new Check(rows, logs).verdict()
-  } finally {
-    database.close()
-  }
+  return new Check(readFileTables(path), logs, 'one after the other').verdict()
+}
+
+/** The same for a store that many processes had at once. */
+export function checkFleet(tables: Tables, logs: Logs): Verdict {
+  return new Check(tables, logs, 'side by side').verdict()
 }
 
 class Check {
   private readonly problems: string[] = []
   private readonly logs: Logs
+  private readonly lives: 'one after the other' | 'side by side'
   private readonly instances: ReadonlyMap<string, Row>
   private readonly keys: readonly Row[]
+  private readonly keysOf: ReadonlyMap<unknown, readonly Row[]>
+  private readonly asked: ReadonlyMap<string, Errand>
   private readonly work: readonly Row[]
   private readonly events: ReadonlyMap<unknown, readonly Row[]>
   private readonly checkpoints: ReadonlyMap<unknown, readonly Row[]>
-  private readonly payloads: ReadonlyMap<string, Row>
+  private readonly payloads: ReadonlyMap<unknown, ReadonlyMap<unknown, Row>>
   private readonly tasks: ReadonlyMap<unknown, readonly Row[]>
   /** Starts in the order in which they were written, by instance. */
   private readonly starts: ReadonlyMap<unknown, readonly Call[]>
-  private readonly ends: ReadonlySet<string>
+  /** Where each call has begun and ended: the number of the line. */
+  private readonly beginnings: ReadonlyMap<string, number>
+  private readonly ends: ReadonlyMap<string, number>
   private readonly killedRounds: ReadonlySet<number>
   private readonly rounds: ReadonlySet<number>
   private lostCalls = 0
 
-  constructor(rows: (sql: string) => Row[], logs: Logs) {
+  constructor(tables: Tables, logs: Logs, lives: Check['lives']) {
     this.logs = logs
-    this.instances = new Map(rows('select * from instances').map((row) => [row.instance_id as string, row]))
-    this.keys = rows('select * from submission_keys')
-    this.work = rows('select * from work')
-    this.events = groupBy(rows('select * from audit_events order by instance_id, seq'), (row) => row.instance_id)
-    this.checkpoints = groupBy(
-      rows('select * from checkpoints order by instance_id, step_no'),
-      (row) => row.instance_id,
-    )
-    this.payloads = new Map(rows('select * from payloads').map((row) => [`${row.instance_id} ${row.payload_id}`, row]))
-    this.tasks = groupBy(rows('select * from tasks order by task_id'), (row) => row.instance_id)
+    this.lives = lives
+    this.instances = new Map(tables.instances.map((row) => [row.instance_id as string, row]))
+    this.keys = tables.submission_keys
+    this.keysOf = groupBy(this.keys, (row) => row.instance_id)
+    this.work = tables.work
+    this.events = groupBy(tables.audit_events, (row) => row.instance_id)
+    this.checkpoints = groupBy(tables.checkpoints, (row) => row.instance_id)
+    const payloads = groupBy(tables.payloads, (row) => row.instance_id)
+    this.payloads = new Map([...payloads].map(([id, rows]) => [id, new Map(rows.map((row) => [row.payload_id, row]))]))
+    this.tasks = groupBy(tables.tasks, (row) => row.instance_id)
 
+    this.asked = new Map(logs.client.flatMap((line) => (line.what === 'asked' ? [[line.key, line.errand]] : [])))
     const calls = logs.calls.filter((line) => 'call' in line)
     this.starts = groupBy(
       calls.filter(({ what }) => what === 'start'),
       ({ instance }) => instance,
     )
-    this.ends = new Set(calls.filter(({ what }) => what === 'end').map(({ call }) => call))
+    const lines = (word: 'start' | 'end') =>
+      new Map(calls.flatMap(({ what, call }, index) => (what === word ? [[call, index]] : [])))
+    this.beginnings = lines('start')
+    this.ends = lines('end')
     this.rounds = new Set(logs.calls.map(({ round }) => round))
     const left = new Set(logs.calls.filter(({ what }) => what === 'left').map(({ round }) => round))
     this.killedRounds = new Set([...this.rounds].filter((round) => !left.has(round)))
@@ -93,7 +101,10 @@ class Check {
 
   verdict(): Verdict {
     this.checkSubmissions()
-    for (const row of this.work) this.report(row.instance_id, `is still at work, at step ${row.step}`)
+    for (const row of this.work) {
+      const claim = row.state === 'claimed' ? `, claimed by ${row.claimed_by}` : ''
+      this.report(row.instance_id, `is still at work, at step ${row.step}${claim}`)
+    }
     for (const instance of this.starts.keys()) {
       if (!this.instances.has(instance as string)) this.report(instance, 'was run and is not in the file')
     }
@@ -135,13 +146,12 @@ class Check {
 
   /** What was accepted is there under its key, and nothing is there that was not asked for. */
   private checkSubmissions(): void {
-    const asked = new Map(this.logs.client.flatMap((line) => (line.what === 'asked' ? [[line.key, line.errand]] : [])))
     const stored = new Map<unknown, Row>()
     for (const row of this.keys) {
       if (row.actor !== submitter || stored.has(row.key))
         this.report(row.instance_id, `key ${row.key} has two instances`)
       stored.set(row.key, row)
-      if (!asked.has(String(row.key))) this.report(row.instance_id, `nobody asked for key ${row.key}`)
+      if (!this.asked.has(String(row.key))) this.report(row.instance_id, `nobody asked for key ${row.key}`)
     }
     for (const line of this.logs.client) {
       if (line.what !== 'accepted') continue
@@ -162,20 +172,19 @@ class Check {
     const path = pathOf(errand)
     const checkpoints = this.checkpoints.get(id) ?? []
     this.checkPath(id, instance, errand, { path, checkpoints })
-    this.checkCalls(id, path, checkpoints)
+    if (this.lives === 'side by side') this.checkCallsBeside(id, checkpoints)
+    else this.checkCalls(id, path, checkpoints)
     this.checkIntents(id)
     this.checkEnding(id, instance, errand)
   }
 
   private checkInput(id: string, instance: Row): Errand | undefined {
-    const key = this.keys.find((row) => row.instance_id === id)?.key
-    const asked = this.logs.client.find((line) => line.what === 'asked' && line.key === key)
+    const key = this.keysOf.get(id)?.[0]?.key
+    const errand = this.asked.get(String(key))
     const input = this.contentOf(id, instance.input_payload_id)
-    if (asked?.what !== 'asked' || !isSame(input, asked.errand)) {
-      this.report(id, `its input is not what was asked for with key ${key}`)
-      return undefined
-    }
-    return asked.errand
+    if (errand && isSame(input, errand)) return errand
+    this.report(id, `its input is not what was asked for with key ${key}`)
+    return undefined
   }
 
   /** Every hash is computed anew, from the genesis to the head, with all that the events commit to. */
@@ -207,15 +216,13 @@ class Check {
     if (instance.audit_seq !== events.length || instance.audit_head !== prev) this.report(id, 'its head is another one')
     const rows = this.checkpoints.get(id) ?? []
     if (!isSame(rows.map(digestOf), digests)) this.report(id, 'its events commit to other checkpoints')
-    for (const row of this.payloads.values()) {
-      if (row.instance_id === id && !referred.has(row.payload_id)) {
-        this.report(id, `nothing refers to payload ${row.payload_id}`)
-      }
+    for (const payloadId of this.payloads.get(id)?.keys() ?? []) {
+      if (!referred.has(payloadId)) this.report(id, `nothing refers to payload ${String(payloadId)}`)
     }
   }
 
   private isCommitted(id: string, { id: payloadId, commitment }: { id: string; commitment: string }): boolean {
-    const row = this.payloads.get(`${id} ${payloadId}`)
+    const row = this.payloads.get(id)?.get(payloadId)
     if (typeof row?.text !== 'string' || typeof row.salt !== 'string') return false
     const bytes = Buffer.concat([Buffer.from('cc/payload/v1\n'), Buffer.from(row.salt, 'hex'), Buffer.from(row.text)])
     return hash('sha256', bytes) === commitment
@@ -272,6 +279,34 @@ class Check {
     }
     for (const { place } of recorded.slice(due)) this.report(id, `${place} is recorded and was not called in its turn`)
     if (checkpoints.length === path.length) this.checkCallCounts(id, starts, recorded)
+  }
+
+  /**
+   * Where a claim may pass to another process while the first one sleeps, two may call the same step. But each recorded
+   * attempt is one call that ended, and nothing begins before what stands before it in the record was called and done.
+   */
+  private checkCallsBeside(id: string, checkpoints: readonly Row[]): void {
+    const recorded = this.recordedCalls(id, checkpoints)
+    const placeIn = new Map(recorded.map(({ place }, index) => [place, index]))
+    const starts = this.starts.get(id) ?? []
+    for (const start of starts) {
+      const { call } = start
+      const bad = (problem: string) => this.report(id, `call ${call} of ${start.step}, run ${start.run}, ${problem}`)
+      const index = placeIn.get(placeOf(start))
+      if (index === undefined) {
+        bad('is of nothing that is recorded')
+        continue
+      }
+      if (call !== recorded[index]!.call) this.lostCalls += 1
+      const before = recorded[index - 1]
+      const doneAt = before && (this.ends.get(before.call ?? '') ?? Infinity)
+      if (before && this.beginnings.get(call)! < doneAt!) bad(`began before ${before.place} was done`)
+    }
+    const called = new Set(starts.map(({ call }) => call))
+    for (const { place, call } of recorded) {
+      if (call === undefined || !called.has(call)) this.report(id, `${place} is recorded and was not called`)
+      else if (!this.ends.has(call)) this.report(id, `call ${call} of ${place} is recorded and never ended`)
+    }
   }
 
   /** At most once per attempt, and once more for each kill that hit it. */
@@ -352,7 +387,7 @@ class Check {
   }
 
   private contentOf(id: string, payloadId: unknown): unknown {
-    const text = this.payloads.get(`${id} ${String(payloadId)}`)?.text
+    const text = this.payloads.get(id)?.get(payloadId)?.text
     return typeof text === 'string' ? JSON.parse(text) : undefined
   }
 }

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,10 +6,12 @@ import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { KeysFile } from '../../src/api/keys.ts'
 import { openReader } from '../../src/engine/open-reader.ts'
+import { randomFrom } from './chance.ts'
 import { checkStore } from './checker.ts'
 import { domain, errandOf, reviewer, submitter, workflow } from './errands.ts'
-import type { Ended } from './life.ts'
 import { type ClientLine, LineLog, placesIn, readLogs } from './logs.ts'
+import { Member } from './member.ts'
+import { Requests, type Secrets } from './requests.ts'
 import type { ServedOrder } from './served-engine.ts'
 
 const kills = 24
@@ -28,9 +29,9 @@ test('what a service answers stays true when it is killed at any moment and star
   const world = new World(place)
   const draw = randomFrom(seed)
 
-  let life = new Service({ folder, round: 1 }, place.env)
+  let life = serving({ folder, round: 1 }, place.env)
   t.after(() => life.kill())
-  const url = await life.url
+  const { url } = await life.about
   world.begin(url)
   for (let round = 1; round <= kills; round++) {
     // Now and then in the middle of the start, else once there was something to lose.
@@ -38,7 +39,7 @@ test('what a service answers stays true when it is killed at any moment and star
     else await world.hasHeard(1 + draw(40), life)
     await delay(draw(8))
     assert.deepEqual(await life.kill(), { code: null, signal: 'SIGKILL', stderr: '' }, `CRASH_SEED=${seed}`)
-    life = new Service({ folder, round: round + 1 }, place.env, new URL(url).port)
+    life = serving({ folder, round: round + 1 }, place.env, new URL(url).port)
   }
   await world.comesToRest()
   assert.deepEqual(await life.leave(), { code: 0, signal: null, stderr: '' })
@@ -50,7 +51,7 @@ test('what a service answers stays true when it is killed at any moment and star
   const report = await reader.verify()
   await reader.close()
   assert.deepEqual([report.findings, report.instances], [[], figures.cases])
-  const { cutSubmissions, refused } = world
+  const { cutSubmissions, refused } = world.requests
   assert.ok(figures.killed >= kills / 2 && figures.lostCalls > 0, 'kills met steps that were under way')
   assert.ok(cutSubmissions > 0, 'kills met submissions that were under way')
   assert.ok(figures.cases > kills, 'the store grew')
@@ -60,7 +61,7 @@ test('what a service answers stays true when it is killed at any moment and star
 interface Place extends AsyncDisposable {
   readonly folder: string
   readonly env: Readonly<Record<string, string>>
-  readonly secrets: { readonly submitter: string; readonly reviewer: string }
+  readonly secrets: Secrets
 }
 
 /** A folder with the keys of those who work with the service, so that they are recorded under the names that the checker knows. */
@@ -86,61 +87,22 @@ async function openPlace(): Promise<Place> {
 }
 
 /** One process that serves, from its start to its end. */
-class Service {
-  readonly url: Promise<string>
-  private readonly child: ChildProcess
-  private readonly ended: Promise<Ended>
-
-  constructor(order: ServedOrder, env: Place['env'], port = '0') {
-    const main = join(import.meta.dirname, '../../src/main.ts')
-    this.child = spawn(process.execPath, [main, 'serve', '--port', port, '--json'], {
-      env: { ...env, ERRANDS: JSON.stringify(order) },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    const { promise, resolve } = Promise.withResolvers<string>()
-    this.url = promise
-    let [stdout, stderr] = ['', '']
-    this.child.stderr!.setEncoding('utf8').on('data', (text: string) => (stderr += text))
-    this.child.stdout!.setEncoding('utf8').on('data', (text: string) => {
-      stdout += text
-      if (stdout.endsWith('}\n')) resolve(JSON.parse(stdout).url)
-    })
-    this.ended = new Promise((end) => this.child.once('close', (code, signal) => end({ code, signal, stderr })))
-  }
-
-  get isAlive(): boolean {
-    return this.child.exitCode === null && this.child.signalCode === null
-  }
-
-  /** Kills the process from outside, whatever it does. */
-  async kill(): Promise<Ended> {
-    this.child.kill('SIGKILL')
-    return await this.ended
-  }
-
-  async leave(): Promise<Ended> {
-    this.child.kill('SIGTERM')
-    return await this.ended
-  }
+function serving(order: ServedOrder, env: Place['env'], port = '0'): Member {
+  return new Member(['serve', '--port', port], { ...env, ERRANDS: JSON.stringify(order) })
 }
 
 /** Those who work with the service. Each asks until there is an answer, and writes down what it was. */
 class World {
-  /** Submissions whose connection broke before there was an answer. */
-  cutSubmissions = 0
-  /** Requests that met nobody, or somebody who was not ready. */
-  refused = 0
+  readonly requests: Requests
   private readonly log: LineLog<ClientLine>
-  private readonly secrets: Place['secrets']
   private url = ''
-  private heard = 0
   private count = 0
   private isOver = false
   private everybody: Promise<unknown> = Promise.resolve()
 
   constructor({ folder, secrets }: Place) {
     this.log = new LineLog(placesIn(folder).client)
-    this.secrets = secrets
+    this.requests = new Requests({ secrets, url: () => this.url, about: `CRASH_SEED=${seed}`, patienceMs })
   }
 
   begin(url: string): void {
@@ -152,17 +114,17 @@ class World {
   }
 
   /** Resolves once so many more answers have come, be it from this life of the service or from the next. */
-  async hasHeard(more: number, life: Service): Promise<void> {
-    const enough = this.heard + more
-    await this.bounded(() => this.heard >= enough || !life.isAlive, `${more} answers`)
+  async hasHeard(more: number, life: Member): Promise<void> {
+    const enough = this.requests.heard + more
+    await this.requests.bounded(() => this.requests.heard >= enough || !life.isAlive, `${more} answers`)
   }
 
   /** Nobody begins anything new; everything that was begun ends. */
   async comesToRest(): Promise<void> {
     this.isOver = true
     await this.everybody
-    await this.bounded(async () => {
-      const { items } = await this.ask('GET', '/v1/cases?status=running&limit=1', { as: 'reviewer' })
+    await this.requests.bounded(async () => {
+      const { items } = await this.requests.ask('GET', '/v1/cases?status=running&limit=1', { as: 'reviewer' })
       return items.length === 0
     }, 'the end of all cases')
   }
@@ -177,15 +139,15 @@ class World {
       const times = number % 3 === 0 ? 2 : 1
       let instance = ''
       for (let time = 1; time <= times; time++) {
-        const { status, instance_id: id } = await this.ask('POST', '/v1/cases', {
+        const { status, instance_id: id } = await this.requests.ask('POST', '/v1/cases', {
           body: { workflow, domain, input: errand },
           key,
         })
         this.log.add({ what: 'accepted', key, instance: id, seen: status === 200 })
         instance = id
       }
-      await this.bounded(async () => {
-        const view = await this.ask('GET', `/v1/cases/${instance}?wait=10`, {})
+      await this.requests.bounded(async () => {
+        const view = await this.requests.ask('GET', `/v1/cases/${instance}?wait=10`)
         return view.status !== 'running'
       }, `the end of ${instance}`)
     }
@@ -194,64 +156,14 @@ class World {
   /** Approves cases that the loop's bound has held. */
   private async decideOn(): Promise<void> {
     while (!this.isOver) {
-      const { items } = await this.ask('GET', '/v1/tasks?queue=specialist_review&limit=2', { as: 'reviewer' })
+      const { items } = await this.requests.ask('GET', '/v1/tasks?queue=specialist_review&limit=2', { as: 'reviewer' })
       for (const { task_id: task, instance_id: instance } of items) {
         this.log.add({ what: 'deciding', task, instance })
         const body = { decision: 'approve', reason: 'measured often enough' }
-        await this.ask('POST', `/v1/tasks/${task}/decision`, { body, as: 'reviewer' })
+        await this.requests.ask('POST', `/v1/tasks/${task}/decision`, { body, as: 'reviewer' })
         this.log.add({ what: 'decided', task, instance })
       }
       await delay(50)
     }
-  }
-
-  /** Sends the same request until somebody answers it. */
-  private async ask(
-    method: 'GET' | 'POST',
-    path: string,
-    { body, key, as = 'submitter' }: { body?: object; key?: string; as?: keyof Place['secrets'] },
-  ): Promise<any> {
-    const headers = {
-      authorization: `Bearer ${this.secrets[as]}`,
-      ...(body && { 'content-type': 'application/json' }),
-      ...(key !== undefined && { 'idempotency-key': key }),
-    }
-    let answer: any
-    await this.bounded(async () => {
-      try {
-        const sent = await fetch(`${this.url}${path}`, { method, headers, ...(body && { body: JSON.stringify(body) }) })
-        const document = await sent.json()
-        if (sent.status !== 503) answer = { status: sent.status, document }
-      } catch (error) {
-        const { code } = ((error as Error).cause ?? error) as NodeJS.ErrnoException
-        if (key !== undefined && code !== 'ECONNREFUSED') this.cutSubmissions += 1
-      }
-      if (!answer) this.refused += 1
-      return answer !== undefined
-    }, `an answer to ${method} ${path}`)
-    const { status, document } = answer
-    assert.ok(status === 200 || status === 202, `${method} ${path}: ${JSON.stringify(document)}`)
-    this.heard += 1
-    // A case says for itself how it stands; of a submission it matters whether it was known.
-    return method === 'POST' ? { ...document, status } : document
-  }
-
-  private async bounded(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
-    const startedAt = performance.now()
-    while (!(await condition())) {
-      if (performance.now() - startedAt > patienceMs) throw new Error(`${what} did not come, CRASH_SEED=${seed}`)
-      await delay(20)
-    }
-  }
-}
-
-/** Whole numbers below a bound, the same ones for the same seed (mulberry32). */
-function randomFrom(start: number): (below: number) => number {
-  let state = start
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below
   }
 }

@@ -10,6 +10,11 @@ export interface CutProxy extends AsyncDisposable {
    * and before the answer arrives.
    */
   cut(when: 'before' | 'after', text: string): void
+  /**
+   * Resolves once the server has done what is sent with this text next: its answer is held back, and whatever follows on
+   * that connection, until the returned function is called.
+   */
+  hold(text: string): Promise<() => void>
   /** Breaks every connection, and refuses others for so long, as a server does that is started anew. */
   restart(ms: number): void
   /** From now on nothing that the server says arrives, and no connection breaks; until told otherwise. */
@@ -21,6 +26,7 @@ export interface CutProxy extends AsyncDisposable {
 export async function openCutProxy(dsn: string): Promise<CutProxy> {
   const target = new URL(dsn)
   let order: { readonly when: 'before' | 'after'; readonly text: string } | undefined
+  let held: { readonly text: string; readonly reached: (letGo: () => void) => void } | undefined
   const open = new Set<Socket>()
   let isAway = false
   let isHushed = false
@@ -28,6 +34,7 @@ export async function openCutProxy(dsn: string): Promise<CutProxy> {
     if (isAway) return void near.destroy()
     const far = connect(Number(target.port), target.hostname)
     let isLosing = false
+    let reached: ((letGo: () => void) => void) | undefined
     const end = () => {
       near.destroy()
       far.destroy()
@@ -42,11 +49,22 @@ export async function openCutProxy(dsn: string): Promise<CutProxy> {
         order = undefined
         if (!isLosing) return end()
       }
+      if (held && chunk.includes(held.text)) {
+        reached = held.reached
+        held = undefined
+      }
       far.write(chunk)
     })
     far.on('data', (chunk) => {
-      if (isLosing) end()
-      else if (!isHushed) near.write(chunk)
+      if (isLosing) return end()
+      if (isHushed) return
+      if (!reached) return void near.write(chunk)
+      far.pause()
+      reached(() => {
+        near.write(chunk)
+        far.resume()
+      })
+      reached = undefined
     })
   }).listen(0, '127.0.0.1')
   await once(door, 'listening')
@@ -56,6 +74,7 @@ export async function openCutProxy(dsn: string): Promise<CutProxy> {
     cut: (when, text) => {
       order = { when, text }
     },
+    hold: (text) => new Promise((reached) => (held = { text, reached })),
     restart: (ms) => {
       isAway = true
       for (const socket of open) socket.destroy()
