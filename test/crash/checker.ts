@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
-import { DatabaseSync } from 'node:sqlite'
 import { type Errand, maxMeasures, submitter } from './errands.ts'
 import type { CallLine, Logs } from './logs.ts'
+import type { CrashStore, Row } from './stores.ts'
 
 export interface Verdict {
   /** Everything that must not be, one sentence each; empty when nothing was lost and nothing done twice. */
@@ -23,31 +23,28 @@ export interface Figures {
   readonly events: number
 }
 
-type Row = Record<string, string | number | null>
 type Call = Extract<CallLine, { call: string }>
 
-/** Claims that the file shows at this moment, read beside whoever writes it, or after it was killed. */
-export function claimedIn(path: string): number {
-  const database = new DatabaseSync(path, { readOnly: true })
-  try {
-    return Number(database.prepare(`select count(*) as count from work where state = 'claimed'`).get()!.count)
-  } finally {
-    database.close()
-  }
-}
+/** Every row that the judgement rests on. */
+const tables = {
+  instances: 'select * from instances',
+  keys: 'select * from submission_keys',
+  work: 'select * from work',
+  events: 'select * from audit_events order by instance_id, seq',
+  checkpoints: 'select * from checkpoints order by instance_id, step_no',
+  payloads: 'select * from payloads',
+  tasks: 'select * from tasks order by task_id',
+} as const
+
+type Tables = Readonly<Record<keyof typeof tables, readonly Row[]>>
 
 /**
- * Judges a store at rest by its file and by what the client and the primitives wrote down, and by nothing of the engine:
+ * Judges a store at rest by its rows and by what the client and the primitives wrote down, and by nothing of the engine:
  * hashes are computed here, and what each case had to do follows from its errand.
  */
-export function checkStore(path: string, logs: Logs): Verdict {
-  const database = new DatabaseSync(path, { readOnly: true })
-  try {
-    const rows = (sql: string) => database.prepare(sql).all() as Row[]
-    return new Check(rows, logs).verdict()
-  } finally {
-    database.close()
-  }
+export async function checkStore(store: Pick<CrashStore, 'rows'>, logs: Logs): Promise<Verdict> {
+  const read = Object.entries(tables).map(async ([name, sql]) => [name, await store.rows(sql)] as const)
+  return new Check(Object.fromEntries(await Promise.all(read)) as unknown as Tables, logs).verdict()
 }
 
 class Check {
@@ -67,18 +64,15 @@ class Check {
   private readonly rounds: ReadonlySet<number>
   private lostCalls = 0
 
-  constructor(rows: (sql: string) => Row[], logs: Logs) {
+  constructor({ instances, keys, work, events, checkpoints, payloads, tasks }: Tables, logs: Logs) {
     this.logs = logs
-    this.instances = new Map(rows('select * from instances').map((row) => [row.instance_id as string, row]))
-    this.keys = rows('select * from submission_keys')
-    this.work = rows('select * from work')
-    this.events = groupBy(rows('select * from audit_events order by instance_id, seq'), (row) => row.instance_id)
-    this.checkpoints = groupBy(
-      rows('select * from checkpoints order by instance_id, step_no'),
-      (row) => row.instance_id,
-    )
-    this.payloads = new Map(rows('select * from payloads').map((row) => [`${row.instance_id} ${row.payload_id}`, row]))
-    this.tasks = groupBy(rows('select * from tasks order by task_id'), (row) => row.instance_id)
+    this.instances = new Map(instances.map((row) => [row.instance_id as string, row]))
+    this.keys = keys
+    this.work = work
+    this.events = groupBy(events, (row) => row.instance_id)
+    this.checkpoints = groupBy(checkpoints, (row) => row.instance_id)
+    this.payloads = new Map(payloads.map((row) => [`${row.instance_id} ${row.payload_id}`, row]))
+    this.tasks = groupBy(tasks, (row) => row.instance_id)
 
     const calls = logs.calls.filter((line) => 'call' in line)
     this.starts = groupBy(
