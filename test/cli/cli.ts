@@ -33,6 +33,8 @@ export interface Answer {
 export interface Desk extends AsyncDisposable {
   readonly folder: string
   readonly env: Readonly<Record<string, string>>
+  /** Where its store is, when that is a database. */
+  readonly place?: PostgresPlace
   /** Runs a command in this process, on real stores: what most tests need, and quick. */
   run(...args: readonly string[]): Promise<Answer>
   /** The one JSON document that a command answers. */

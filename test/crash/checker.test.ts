@@ -7,6 +7,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { after, before, test } from 'node:test'
 import { checkStore } from './checker.ts'
 import { Life, playToRest } from './life.ts'
+import { fileAt } from './stores.ts'
 import { type CallLine, type ClientLine, LineTail, placesIn, readLogs } from './logs.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'crash-'))
@@ -215,13 +216,14 @@ const damages: readonly Damage[] = [
 
 test('the checker finds every kind of loss and of repetition when it is planted', async (t) => {
   const { database, calls } = placesIn(folder)
-  const life = new Life({ folder, round: 1, backlog: 40, untilRest: false }, new LineTail(calls))
+  const file = fileAt(database)
+  const life = new Life(file, { folder, round: 1, backlog: 40, untilRest: false }, new LineTail(calls))
   await life.hasBegun()
   await life.strike(4)
   await life.ended
-  await playToRest({ folder, round: 2, backlog: 40 })
+  await playToRest(file, { folder, round: 2, backlog: 40 })
   const logs = readLogs(folder)
-  const { problems, figures } = checkStore(database, logs)
+  const { problems, figures } = await checkStore(file, logs)
   assert.deepEqual(problems, [])
   assert.ok(figures.lostCalls > 0)
   const instance = plainCase(database)
@@ -235,12 +237,12 @@ test('the checker finds every kind of loss and of repetition when it is planted'
   })
 
   for (const { what, plant, finds } of damages) {
-    await t.test(what, () => {
+    await t.test(what, async () => {
       const copy = join(folder, 'copy.db')
       copyFileSync(base, copy)
       const planted: Planted = { calls: [...logs.calls], client: [...logs.client] }
       open(copy, (store) => plant(store, planted, instance))
-      const found = checkStore(copy, planted).problems
+      const found = (await checkStore(fileAt(copy), planted)).problems
       assert.ok(
         found.some((problem) => finds.test(problem)),
         found.join('\n') || 'nothing was found',

@@ -1,8 +1,8 @@
 import { hash } from 'node:crypto'
-import { DatabaseSync } from 'node:sqlite'
 import { type Errand, maxMeasures, submitter } from './errands.ts'
 import type { CallLine, Logs } from './logs.ts'
-import { readFileTables, type Row, type Tables } from './tables.ts'
+import type { CrashStore } from './stores.ts'
+import { readTables, type Row, type Tables } from './tables.ts'
 
 export interface Verdict {
   /** Everything that must not be, one sentence each; empty when nothing was lost and nothing done twice. */
@@ -26,22 +26,12 @@ export interface Figures {
 
 type Call = Extract<CallLine, { call: string }>
 
-/** Claims that the file shows at this moment, read beside whoever writes it, or after it was killed. */
-export function claimedIn(path: string): number {
-  const database = new DatabaseSync(path, { readOnly: true })
-  try {
-    return Number(database.prepare(`select count(*) as count from work where state = 'claimed'`).get()!.count)
-  } finally {
-    database.close()
-  }
-}
-
 /**
- * Judges a store at rest by its file and by what the client and the primitives wrote down, and by nothing of the engine:
+ * Judges a store at rest by its rows and by what the client and the primitives wrote down, and by nothing of the engine:
  * hashes are computed here, and what each case had to do follows from its errand. One process had it at a time.
  */
-export function checkStore(path: string, logs: Logs): Verdict {
-  return new Check(readFileTables(path), logs, 'one after the other').verdict()
+export async function checkStore(store: Pick<CrashStore, 'rows'>, logs: Logs): Promise<Verdict> {
+  return new Check(await readTables((sql) => store.rows(sql)), logs, 'one after the other').verdict()
 }
 
 /** The same for a store that many processes had at once. */

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { KeysFile } from '../../src/api/keys.ts'
+import { readConfig } from '../../src/config.ts'
 import { openReader } from '../../src/engine/open-reader.ts'
 import { randomFrom } from './chance.ts'
 import { checkStore } from './checker.ts'
@@ -13,8 +13,9 @@ import { type ClientLine, LineLog, placesIn, readLogs } from './logs.ts'
 import { Member } from './member.ts'
 import { Requests, type Secrets } from './requests.ts'
 import type { ServedOrder } from './served-engine.ts'
+import { type CrashStore, onEachCrashStore, type OpenCrashStore } from './stores.ts'
 
-const kills = 24
+const mostKills = 24
 const clients = 12
 /** Nothing that is waited for takes so long unless it hangs. */
 const patienceMs = 30_000
@@ -22,53 +23,60 @@ const patienceMs = 30_000
 /** The moments of the kills follow from it, as far as two processes let anything follow. */
 const seed = Number(process.env.CRASH_SEED ?? Math.floor(Math.random() * 1_000_000))
 
-test('what a service answers stays true when it is killed at any moment and started again on the same port', async (t) => {
-  t.diagnostic(`CRASH_SEED=${seed}`)
-  await using place = await openPlace()
-  const { folder } = place
-  const world = new World(place)
-  const draw = randomFrom(seed)
+onEachCrashStore(
+  'what a service answers stays true when it is killed at any moment and started again on the same port',
+  async (open, t, share) => {
+    t.diagnostic(`CRASH_SEED=${seed}`)
+    await using place = await openPlace(open)
+    const kills = mostKills * share
+    const { folder, store } = place
+    const world = new World(place)
+    const draw = randomFrom(seed)
 
-  let life = serving({ folder, round: 1 }, place.env)
-  t.after(() => life.kill())
-  const { url } = await life.about
-  world.begin(url)
-  for (let round = 1; round <= kills; round++) {
-    // Now and then in the middle of the start, else once there was something to lose.
-    if (draw(6) === 0) await delay(draw(500))
-    else await world.hasHeard(1 + draw(40), life)
-    await delay(draw(8))
-    assert.deepEqual(await life.kill(), { code: null, signal: 'SIGKILL', stderr: '' }, `CRASH_SEED=${seed}`)
-    life = serving({ folder, round: round + 1 }, place.env, new URL(url).port)
-  }
-  await world.comesToRest()
-  assert.deepEqual(await life.leave(), { code: 0, signal: null, stderr: '' })
+    let life = serving({ folder, round: 1 }, place.env)
+    t.after(() => life.kill())
+    const { url } = await life.about
+    world.begin(url)
+    for (let round = 1; round <= kills; round++) {
+      // Now and then in the middle of the start, else once there was something to lose.
+      if (draw(6) === 0) await delay(draw(500))
+      else await world.hasHeard(1 + draw(40), life)
+      await delay(draw(8))
+      assert.deepEqual(await life.kill(), { code: null, signal: 'SIGKILL', stderr: '' }, `CRASH_SEED=${seed}`)
+      await store.letTimePass()
+      life = serving({ folder, round: round + 1 }, place.env, new URL(url).port)
+    }
+    await world.comesToRest()
+    assert.deepEqual(await life.leave(), { code: 0, signal: null, stderr: '' })
 
-  const { database } = placesIn(folder)
-  const { problems, figures } = checkStore(database, readLogs(folder))
-  assert.deepEqual(problems, [], `CRASH_SEED=${seed}`)
-  const reader = await openReader({ path: database })
-  const report = await reader.verify()
-  await reader.close()
-  assert.deepEqual([report.findings, report.instances], [[], figures.cases])
-  const { cutSubmissions, refused } = world.requests
-  assert.ok(figures.killed >= kills / 2 && figures.lostCalls > 0, 'kills met steps that were under way')
-  assert.ok(cutSubmissions > 0, 'kills met submissions that were under way')
-  assert.ok(figures.cases > kills, 'the store grew')
-  t.diagnostic(JSON.stringify({ ...figures, kills, cutSubmissions, refused }))
-})
+    const { problems, figures } = await checkStore(store, readLogs(folder))
+    assert.deepEqual(problems, [], `CRASH_SEED=${seed}`)
+    const { dbPath: path, postgres } = readConfig(store.env)
+    const reader = await openReader({ path, postgres })
+    const report = await reader.verify()
+    await reader.close()
+    assert.deepEqual([report.findings, report.instances], [[], figures.cases])
+    const { cutSubmissions, refused } = world.requests
+    assert.ok(figures.killed >= kills / 2 && figures.lostCalls > 0, 'kills met steps that were under way')
+    assert.ok(cutSubmissions > 0, 'kills met submissions that were under way')
+    assert.ok(figures.cases > kills, 'the store grew')
+    t.diagnostic(JSON.stringify({ ...figures, kills, cutSubmissions, refused }))
+  },
+)
 
 interface Place extends AsyncDisposable {
   readonly folder: string
+  readonly store: CrashStore
   readonly env: Readonly<Record<string, string>>
   readonly secrets: Secrets
 }
 
 /** A folder with the keys of those who work with the service, so that they are recorded under the names that the checker knows. */
-async function openPlace(): Promise<Place> {
+async function openPlace(open: OpenCrashStore): Promise<Place> {
   const root = mkdtempSync(join(tmpdir(), 'crash-http-'))
   const folder = join(root, 'main')
   mkdirSync(folder)
+  const store = await open(folder)
   const keysFile = join(root, 'api-keys.json')
   const keys = new KeysFile(keysFile)
   const secrets = {
@@ -77,13 +85,17 @@ async function openPlace(): Promise<Place> {
   }
   const env = {
     PATH: process.env.PATH ?? '',
-    CC_DB_PATH: placesIn(folder).database,
+    ...store.env,
     CC_API_KEYS_FILE: keysFile,
     CC_LOG_LEVEL: 'error',
     NODE_COMPILE_CACHE: join(root, 'compiled'),
     NODE_OPTIONS: `--import=${import.meta.resolve('./served-engine.ts')}`,
   }
-  return { folder, env, secrets, [Symbol.asyncDispose]: async () => rmSync(root, { recursive: true, force: true }) }
+  const close = async () => {
+    await store[Symbol.asyncDispose]()
+    rmSync(root, { recursive: true, force: true })
+  }
+  return { folder, store, env, secrets, [Symbol.asyncDispose]: close }
 }
 
 /** One process that serves, from its start to its end. */

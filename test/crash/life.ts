@@ -2,9 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import assert from 'node:assert/strict'
-import { claimedIn } from './checker.ts'
 import { type CallLine, countOpen, LineTail, placesIn } from './logs.ts'
 import type { Order } from './program.ts'
+import { countClaimed, type CrashStore } from './stores.ts'
 
 export interface Ended {
   readonly code: number | null
@@ -21,14 +21,14 @@ export class Life {
   readonly lines: CallLine[] = []
   private readonly child: ChildProcess
   private readonly tail: LineTail<CallLine>
-  private readonly database: string
+  private readonly store: CrashStore
 
   /** `tail` is handed from one life to the next, so that each sees the lines of its own. */
-  constructor(order: Order, tail: LineTail<CallLine>) {
+  constructor(store: CrashStore, order: Order, tail: LineTail<CallLine>) {
     this.tail = tail
-    this.database = placesIn(order.folder).database
+    this.store = store
     this.child = spawn(process.execPath, [join(import.meta.dirname, 'program.ts'), JSON.stringify(order)], {
-      env: { ...process.env, NODE_COMPILE_CACHE: join(dirname(order.folder), 'compiled') },
+      env: { ...process.env, ...store.env, NODE_COMPILE_CACHE: join(dirname(order.folder), 'compiled') },
       stdio: ['ignore', 'ignore', 'pipe'],
       timeout: patienceMs,
       killSignal: 'SIGABRT',
@@ -65,7 +65,7 @@ export class Life {
     while (this.isAlive) {
       this.child.kill('SIGSTOP')
       await delay(1)
-      if (countOpen(this.look()) > 0 && claimedIn(this.database) >= leastInFlight) break
+      if (countOpen(this.look()) > 0 && (await countClaimed(this.store)) >= leastInFlight) break
       this.child.kill('SIGCONT')
       await delay(1)
     }
@@ -83,9 +83,9 @@ export class Life {
 }
 
 /** A life in which everything that was ever accepted comes to its end. */
-export async function playToRest(order: Omit<Order, 'untilRest'>): Promise<void> {
+export async function playToRest(store: CrashStore, order: Omit<Order, 'untilRest'>): Promise<void> {
   const { calls } = placesIn(order.folder)
-  const { code, stderr } = await new Life({ ...order, untilRest: true }, new LineTail(calls)).ended
+  const { code, stderr } = await new Life(store, { ...order, untilRest: true }, new LineTail(calls)).ended
   assert.equal(stderr, '')
   assert.equal(code, 0)
 }

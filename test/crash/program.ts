@@ -5,10 +5,12 @@ import type { Core } from '../../src/engine/core.ts'
 import { openCore } from '../../src/engine/open.ts'
 import { openLog } from '../../src/log.ts'
 import type { CommitProbe } from '../../src/storage/backend.ts'
+import { readConfig } from '../../src/config.ts'
 import { openStore } from '../../src/storage/open.ts'
-import { claimedIn } from './checker.ts'
+import { openPostgres } from '../../src/storage/postgres-open.ts'
 import { domain, type Errand, errandOf, errandPack, reviewer, submitter, workflow } from './errands.ts'
 import { loggedPrimitive } from './logged.ts'
+import { claimedSql, rowsOf } from './stores.ts'
 import { type CallLine, type ClientLine, LineLog, placesIn, readLines } from './logs.ts'
 
 /**
@@ -26,10 +28,6 @@ export interface Order {
   readonly untilRest: boolean
 }
 
-/** More than the four that must be in flight at every kill, since one of them may just have ended. */
-const concurrency = 6
-const enoughInFlight = 4
-
 /** Saves each restart the compiling of the whole engine; written out at once, since this process may not live to do so. */
 flushCompileCache()
 
@@ -40,7 +38,11 @@ const calls = new LineLog<CallLine>(places.calls)
 const client = new LineLog<ClientLine>(places.client)
 const running = new Set<string>()
 
-const { backend } = await openStore({ path: places.database, nowMs: Date.now(), probe: probeOf(fault) })
+const { dbPath: path, postgres } = readConfig(process.env)
+/** More than the four that must be in flight at every kill, since some of them may just have ended. */
+const [concurrency, enoughInFlight] = postgres ? [10, 8] : [6, 4]
+const opening = { nowMs: Date.now(), probe: probeOf(fault) }
+const { backend } = await (postgres ? openPostgres({ ...postgres, ...opening }) : openStore({ path, ...opening }))
 const core = await openCore({
   backend,
   packs: [errandPack],
@@ -118,12 +120,22 @@ async function untilRest(): Promise<void> {
   while ((await core.listCases({ status: 'running', limit: 1 })).items.length > 0) await delay(10)
 }
 
+/**
+ * As the file says; a database cannot be asked in the middle of a commit, so there the engine is, for which what just ends
+ * is in flight too.
+ */
+function claimed(): number {
+  if (!postgres) return Number(rowsOf(path, claimedSql)[0]!.count)
+  const { worker } = core as unknown as { readonly worker: { readonly inFlight: ReadonlyMap<string, unknown> } }
+  return worker.inFlight.size
+}
+
 function probeOf(fault: Order['fault']): CommitProbe {
   if (!fault) return {}
   let left = fault.commit
   const here = () => {
-    // A commit counts while a step is under way and enough instances are claimed, as the file says at this moment.
-    if (running.size === 0 || claimedIn(places.database) < enoughInFlight || --left > 0) return
+    // A commit counts while a step is under way and enough instances are claimed at this moment.
+    if (running.size === 0 || claimed() < enoughInFlight || --left > 0) return
     calls.add({ round, what: 'fault', point: fault.point })
     process.kill(process.pid, 'SIGKILL')
   }

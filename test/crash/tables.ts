@@ -1,4 +1,3 @@
-import { DatabaseSync } from 'node:sqlite'
 import pg from 'pg'
 
 /** A row as plain SQL gives it; the two databases give the same. */
@@ -17,20 +16,17 @@ const orders = {
 /** Everything by which a store at rest is judged. */
 export type Tables = Readonly<Record<keyof typeof orders, readonly Row[]>>
 
-export function readFileTables(path: string): Tables {
-  const database = new DatabaseSync(path, { readOnly: true })
-  try {
-    return tablesOf((table, sql) => [table, database.prepare(sql).all() as Row[]])
-  } finally {
-    database.close()
+export async function readTables(rows: (sql: string) => Promise<readonly Row[]>): Promise<Tables> {
+  const reading: (readonly [string, readonly Row[]])[] = []
+  for (const [table, order] of Object.entries(orders)) {
+    reading.push([table, await rows(`select * from ${table} order by ${order}`)])
   }
+  return Object.fromEntries(reading) as unknown as Tables
 }
 
 /** In the schema that the session names; a transaction that it has open is seen as well. */
-export async function readServerTables(session: pg.Client): Promise<Tables> {
-  const reading: (readonly [string, Row[]])[] = []
-  for (const [table, sql] of statements()) reading.push([table, (await session.query<Row>(sql)).rows])
-  return Object.fromEntries(reading) as unknown as Tables
+export function readServerTables(session: pg.Client): Promise<Tables> {
+  return readTables(async (sql) => (await session.query<Row>(sql)).rows)
 }
 
 /** A session with none of the program's settings, to which numbers are numbers. */
@@ -49,11 +45,3 @@ export async function openSession(dsn: string, schema: string): Promise<pg.Clien
 }
 
 const int8 = 20
-
-function tablesOf(read: (table: string, sql: string) => readonly [string, Row[]]): Tables {
-  return Object.fromEntries(statements().map(([table, sql]) => read(table, sql))) as unknown as Tables
-}
-
-function statements(): (readonly [table: string, sql: string])[] {
-  return Object.entries(orders).map(([table, order]) => [table, `select * from ${table} order by ${order}`])
-}

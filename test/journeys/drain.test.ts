@@ -3,10 +3,9 @@ import { spawn } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { randomUUID } from 'node:crypto'
-import { test } from 'node:test'
-import { type Desk, openDesk, root } from '../cli/cli.ts'
+import { type Desk, onEachDesk, type OpenDesk, root } from '../cli/cli.ts'
 import { type HeldStep, holdStep } from './held-steps.ts'
-import { ask, claimRequest, eventually, served, type Serving, takeLock } from './serving.ts'
+import { ask, claimRequest, eventually, letTimePass, served, type Serving, takeLock } from './serving.ts'
 
 /** The service as people start it, through npm, and all that it has started itself. */
 interface Started extends Serving {
@@ -53,8 +52,8 @@ function processesWith(setting: string): number[] {
 }
 
 /** A service in the middle of everything: a step under way, somebody who waits, somebody who follows, others who submit. */
-async function openBusy() {
-  const desk = await openDesk()
+async function openBusy(open: OpenDesk) {
+  const desk = await open()
   const held = holdStep(desk, 'check_terms')
   const service = await npmStart(desk, held)
   const { url } = service
@@ -93,7 +92,7 @@ type Busy = Awaited<ReturnType<typeof openBusy>>
 /** Nothing of it is left: no process, no lock, and its port can be had at once. */
 async function assertGone({ desk, service }: Busy): Promise<void> {
   assert.deepEqual(service.processes(), [])
-  takeLock(desk.env.CC_DB_PATH!)[Symbol.dispose]()
+  if (desk.env.CC_DB_PATH) takeLock(desk.env.CC_DB_PATH)[Symbol.dispose]()
   const server = createServer()
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
@@ -126,61 +125,71 @@ const ends = {
 }
 
 for (const [how, end] of Object.entries(ends)) {
-  test(`npm start drains after ${how}: everything under way is answered and recorded, and nothing is left behind`, async () => {
-    await using busy = await openBusy()
-    const { desk, held, service, id, waiting, following, clients } = busy
-    assert.ok(service.processes().length >= 2, 'npm and the service')
+  onEachDesk(
+    `npm start drains after ${how}: everything under way is answered and recorded, and nothing is left behind`,
+    async (open) => {
+      await using busy = await openBusy(open)
+      const { desk, held, service, id, waiting, following, clients } = busy
+      assert.ok(service.processes().length >= 2, 'npm and the service')
 
-    end(service)
-    const waited = await waiting
-    assert.deepEqual([waited.status, waited.body.status], [200, 'running'], 'who waits is answered as things stand')
-    const events = [...(await following).matchAll(/^event: (.*)$/gm)].map(([, type]) => type)
-    assert.deepEqual(events, ['case.submitted', 'step.completed', 'step.completed'])
-    for (const refused of await clients.refused) assert.ok(refused === undefined || refused.status === 503)
-    assert.notDeepEqual(service.processes(), [], 'the step is still under way')
-    held.release()
-    assert.deepEqual(await service.ended, { code: 0, signal: null }, service.texts().stderr)
+      end(service)
+      const waited = await waiting
+      assert.deepEqual([waited.status, waited.body.status], [200, 'running'], 'who waits is answered as things stand')
+      const events = [...(await following).matchAll(/^event: (.*)$/gm)].map(([, type]) => type)
+      assert.deepEqual(events, ['case.submitted', 'step.completed', 'step.completed'])
+      for (const refused of await clients.refused) assert.ok(refused === undefined || refused.status === 503)
+      assert.notDeepEqual(service.processes(), [], 'the step is still under way')
+      held.release()
+      assert.deepEqual(await service.ended, { code: 0, signal: null }, service.texts().stderr)
 
-    await assertGone(busy)
-    await assertKept(busy)
-    const view = await desk.json('case', id)
-    assert.deepEqual([view.status, view.work, view.path.at(-1)], ['running', 'ready', 'check_terms'])
-  })
+      await assertGone(busy)
+      await assertKept(busy)
+      const view = await desk.json('case', id)
+      assert.deepEqual([view.status, view.work, view.path.at(-1)], ['running', 'ready', 'check_terms'])
+    },
+  )
 }
 
-test('a second signal stops npm start at once; the step that was under way runs again with the next start', async () => {
-  await using busy = await openBusy()
-  const { desk, held, service, id, waiting, following, clients } = busy
-  service.child.kill('SIGTERM')
-  // Only once the first one has been heard.
-  await Promise.all([waiting, following, clients.refused])
-  assert.notDeepEqual(service.processes(), [])
-  // Two that come together are one: npm passes on what its terminal has sent to everybody.
-  const heardAt = performance.now()
-  await eventually(() => performance.now() - heardAt > 550, 'the time after which it is asked again')
-  service.child.kill('SIGTERM')
-  assert.deepEqual(await service.ended, { code: 130, signal: null })
+onEachDesk(
+  'a second signal stops npm start at once; the step that was under way runs again with the next start',
+  async (open) => {
+    await using busy = await openBusy(open)
+    const { desk, held, service, id, waiting, following, clients } = busy
+    service.child.kill('SIGTERM')
+    // Only once the first one has been heard.
+    await Promise.all([waiting, following, clients.refused])
+    assert.notDeepEqual(service.processes(), [])
+    // Two that come together are one: npm passes on what its terminal has sent to everybody.
+    const heardAt = performance.now()
+    await eventually(() => performance.now() - heardAt > 550, 'the time after which it is asked again')
+    service.child.kill('SIGTERM')
+    assert.deepEqual(await service.ended, { code: 130, signal: null })
 
-  await assertGone(busy)
-  assert.equal((await desk.json('case', id)).path.at(-1), 'sort_claim')
-  held.release()
-  await using next = await npmStart(desk, held)
-  await eventually(
-    async () => (await desk.json('cases', '--status', 'running')).items.length === 0,
-    'the end of all cases',
-  )
-  await assertKept(busy)
-  assert.equal((await desk.json('case', id)).status, 'completed')
-  assert.deepEqual(await next.stop(), { code: 0, signal: null })
-  assert.deepEqual(next.processes(), [])
-})
+    await assertGone(busy)
+    assert.equal((await desk.json('case', id)).path.at(-1), 'sort_claim')
+    held.release()
+    await letTimePass(desk)
+    await using next = await npmStart(desk, held)
+    await eventually(
+      async () => (await desk.json('cases', '--status', 'running')).items.length === 0,
+      'the end of all cases',
+    )
+    await assertKept(busy)
+    assert.equal((await desk.json('case', id)).status, 'completed')
+    assert.deepEqual(await next.stop(), { code: 0, signal: null })
+    assert.deepEqual(next.processes(), [])
+  },
+)
 
-test('a client that keeps its connection open without a word does not keep the service from ending', async () => {
-  await using desk = await openDesk()
-  const held = holdStep(desk, 'none')
-  await using service = await npmStart(desk, held)
-  const socket = connect(Number(service.port), '127.0.0.1')
-  await new Promise<void>((resolve) => socket.once('connect', resolve))
-  assert.deepEqual(await service.stop(), { code: 0, signal: null })
-  socket.destroy()
-})
+onEachDesk(
+  'a client that keeps its connection open without a word does not keep the service from ending',
+  async (open) => {
+    await using desk = await open()
+    const held = holdStep(desk, 'none')
+    await using service = await npmStart(desk, held)
+    const socket = connect(Number(service.port), '127.0.0.1')
+    await new Promise<void>((resolve) => socket.once('connect', resolve))
+    assert.deepEqual(await service.stop(), { code: 0, signal: null })
+    socket.destroy()
+  },
+)

@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
-import { test } from 'node:test'
 import { promisify } from 'node:util'
 import { writeFileSync } from 'node:fs'
 import { loadPack } from '../../src/cognition/pack.ts'
-import { type Answer, claimWorkflow, openDesk, root, runHere } from '../cli/cli.ts'
+import { type Answer, claimWorkflow, onEachDesk, type OpenDesk, root, runHere } from '../cli/cli.ts'
 import { holdStep } from './held-steps.ts'
 import {
   claim,
@@ -33,11 +32,10 @@ async function verifyOffline(file: string): Promise<string> {
     .stdout
 }
 
-test(
+onEachDesk(
   'a case goes its whole way with curl: submitted, followed over a restart, held, claimed, decided, exported, verified',
-  { skip: withoutCurl },
-  async () => {
-    await using desk = await openDesk()
+  async (open) => {
+    await using desk = await open()
     const held = holdStep(desk, 'propose_settlement')
     await using first = await serve(desk, [], held.env)
     const { url } = first
@@ -121,12 +119,13 @@ test(
     assert.deepEqual(await second.stop(), { code: 0, signal: null })
     assert.match((await desk.spawn(['audit', 'verify', '--instance', id])).stdout, /The record is valid/)
   },
+  { skip: withoutCurl },
 )
 
 const isStep = (step: string) => (told: Told) => told.event === 'step.completed' && told.data.step === step
 
-test('the service says in one block what runs here, where, and what to type next', async () => {
-  await using desk = await openDesk()
+onEachDesk('the service says in one block what runs here, where, and what to type next', async (open) => {
+  await using desk = await open()
   const { child, answer } = desk.start(['serve', '--port', '0', '--workers', '2'])
   let shown = ''
   child.stdout!.on('data', (text: string) => (shown += text))
@@ -137,22 +136,38 @@ test('the service says in one block what runs here, where, and what to type next
   assert.equal(code, 0)
   const [url] = /http:\/\/127\.0\.0\.1:\d+/.exec(stdout)!
   const { definitions } = await loadPack(desk.env.CC_PACKS!)
+  const { CC_DB_PATH: file, CC_DB_DSN: dsn } = desk.env
+  // Of a database the environment alone says where it is.
+  const about = dsn
+    ? {
+        store: `${dsn} \\(postgres\\)`,
+        worker: [`^ {2}worker +process \\d+ [0-9a-f]{8}$`],
+        limits: '2 cases in flight, any number of processes on this database',
+        next: '',
+      }
+    : {
+        store: `${file} \\(sqlite\\)`,
+        worker: [],
+        limits: '2 of at most 4 cases in flight, one process on this file',
+        next: `CC_DB_PATH=${file} `,
+      }
   for (const line of [
     `^Cognitive Core serves at ${url}$`,
-    `^ {2}store +${desk.env.CC_DB_PATH} \\(sqlite\\)$`,
+    `^ {2}store +${about.store}$`,
     `^ {2}packs +travel-claims: travel_claim_settlement · travel_insurance, ${definitions[0]!.hash.slice(0, 12)}$`,
     `^ {2}model +scripted:\\S+scripted\\.yaml$`,
-    `^ {2}limits +2 of at most 4 cases in flight, one process on this file, bodies up to 1 MiB$`,
+    ...about.worker,
+    `^ {2}limits +${about.limits}, bodies up to 1 MiB$`,
     `^ {2}keys +none: everybody on this machine may do everything$`,
-    `^ {2}next +CC_DB_PATH=${desk.env.CC_DB_PATH} npm run --silent cli -- submit travel_claim_settlement`,
+    `^ {2}next +${about.next}npm run --silent cli -- submit travel_claim_settlement`,
   ]) {
     assert.match(stdout, new RegExp(line, 'm'))
   }
 })
 
 /** A desk whose service knows four people by their keys. */
-async function openKeyDesk() {
-  const desk = await openDesk()
+async function openKeyDesk(open: OpenDesk) {
+  const desk = await open()
   const env = { CC_API_KEYS_FILE: join(desk.folder, 'keys', 'api-keys.json') }
   const add = async (name: string, role: string) => {
     const { code, stdout } = await desk.spawn(['keys', 'add', name, '--role', role], { env })
@@ -175,11 +190,10 @@ function typing(url: string, key: string) {
   }
 }
 
-test(
+onEachDesk(
   'with keys each does their part and no other: submitter, reviewer, auditor, operator',
-  { skip: withoutCurl },
-  async () => {
-    await using place = await openKeyDesk()
+  async (open) => {
+    await using place = await openKeyDesk(open)
     const { desk } = place
     await using service = await serve(desk, [], place.env)
     const { url } = service
@@ -267,4 +281,5 @@ test(
     assert.equal((await desk.json('audit', 'verify')).valid, true)
     for (const key of [place.kim, place.ann, place.vera, place.otto]) assert.ok(!service.texts().stderr.includes(key))
   },
+  { skip: withoutCurl },
 )

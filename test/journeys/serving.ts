@@ -25,6 +25,11 @@ export interface Ended {
   readonly signal: string | null
 }
 
+/** Twenty seconds pass: a process of a fleet that is gone without a word is known to be gone, and what it had is free. */
+export async function letTimePass({ place }: Desk): Promise<void> {
+  await place?.sql('update workers set beat_at_ms = 0')
+}
+
 /** A process that serves, whatever started it. */
 export interface Serving extends Started {
   readonly url: string
