@@ -29,6 +29,7 @@ export class Fleet implements AsyncDisposable {
   /** What the processes have written to their logs, those that were killed included. */
   readonly logs: string[] = []
   private readonly root: string
+  private isOver = false
 
   private constructor(parts: Pick<Fleet, 'folder' | 'secrets' | 'server'> & { root: string }, places: Places) {
     this.folder = parts.folder
@@ -94,7 +95,18 @@ export class Fleet implements AsyncDisposable {
     return openSession(this.server.dsn, schema)
   }
 
+  /** Everything that processes have written to their logs so far, those that were killed included. */
+  get allLogs(): readonly string[] {
+    return [...this.logs, ...this.slots.map(({ member }) => member.log)]
+  }
+
+  /** Throws once the fleet is gone, so that whoever still works on it ends. */
+  refuseOver(): void {
+    if (this.isOver) throw new Error('the fleet is gone')
+  }
+
   async ask<R extends object>(sql: string, ...params: readonly string[]): Promise<R[]> {
+    this.refuseOver()
     const session = await this.openSession()
     try {
       return (await session.query<R>(sql, [...params])).rows
@@ -104,6 +116,8 @@ export class Fleet implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.isOver) return
+    this.isOver = true
     await Promise.all(this.slots.map((slot) => slot.abandon()))
     await Promise.all(this.workers.map(({ proxy }) => proxy[Symbol.asyncDispose]()))
     await this.server[Symbol.asyncDispose]()
@@ -134,6 +148,7 @@ export abstract class Slot {
   protected abstract get words(): readonly string[]
 
   start(): void {
+    this.fleet.refuseOver()
     const order: ServedOrder = { folder: this.fleet.folder, round: ++round }
     const member = new Member(this.words, { ...this.env, ERRANDS: JSON.stringify(order) })
     this.member = member
