@@ -52,6 +52,12 @@ export const catalogue = {
     remedy:
       'Set {name} in the environment from the vault, or store a DSN without a password there and set CC_DB_AUTH=entra.',
   },
+  CC_ERR_APP_ROLE: {
+    exit: 2,
+    status: 500,
+    says: "The role '{role}' cannot be the one that the service has: {why}.",
+    remedy: 'Make a role of its own: create role core_app login. Then: cognitive-core db init --app-role core_app',
+  },
   CC_ERR_AZURE_PACKAGE: {
     exit: 1,
     status: 500,
@@ -362,14 +368,20 @@ export const catalogue = {
   CC_ERR_MIGRATING: {
     exit: 1,
     status: 503,
-    says: 'The tables of {location} could not be changed within {waitedMs} ms: another process holds them.',
-    remedy: 'Try again in a minute; see who holds them in pg_stat_activity and pg_locks.',
+    says: 'The tables of {location} could not be changed within {waitedMs} ms: {holder} has them.',
+    remedy: 'Try again in a minute; what it does stands in pg_stat_activity.',
   },
   CC_ERR_MIGRATION_CHANGED: {
     exit: 3,
     status: 500,
     says: 'Migration {number} of the database {location} is not the one of this version.',
     remedy: 'Use the version that made the database; if nobody changed it by hand, report this.',
+  },
+  CC_ERR_MIGRATION_RIGHTS: {
+    exit: 3,
+    status: 500,
+    says: 'The store {location} needs {needs}, and the role {role} may not do that.',
+    remedy: 'Run as {owner}: cognitive-core db migrate',
   },
   CC_ERR_MODEL_KEY: {
     exit: 1,
@@ -455,6 +467,12 @@ export const catalogue = {
     status: 404,
     says: 'There is no {method} {path}.',
     remedy: 'The routes stand in /openapi.json, and in docs/http-api.md.',
+  },
+  CC_ERR_NO_SCHEMA: {
+    exit: 3,
+    status: 500,
+    says: 'There is no schema {schema} at {location}, and the role {role} may not make it.',
+    remedy: 'Run as the owner of the database: create schema {schema} authorization {role}',
   },
   CC_ERR_NO_STORE: {
     exit: 2,
@@ -547,6 +565,12 @@ export const catalogue = {
     says: '{actor} is {role}, and this takes {allowed}.',
     remedy: 'Use a key with that role: cognitive-core keys add NAME --role ROLE',
   },
+  CC_ERR_SCHEMA_TAKEN: {
+    exit: 3,
+    status: 500,
+    says: 'The schema {schema} of {location} has tables of another program: {tables}.',
+    remedy: 'Set CC_DB_SCHEMA to a schema of its own, which is made when it is not there. Nothing was changed.',
+  },
   CC_ERR_SCRIPT: {
     exit: 1,
     status: 500,
@@ -559,6 +583,18 @@ export const catalogue = {
     says: 'The server of {location} cannot be reached: {why}.',
     remedy: 'Check that it runs and that host and port are right; a running service goes on by itself once it is back.',
   },
+  CC_ERR_SERVER_DISK: {
+    exit: 1,
+    status: 503,
+    says: 'The server of {location} has no room on its disk: {why}.',
+    remedy: 'Make room there; nothing of this was written, and a running service goes on by itself.',
+  },
+  CC_ERR_SERVER_ENCODING: {
+    exit: 3,
+    status: 500,
+    says: 'The database {location} keeps text as {encoding}, and only UTF8 keeps every text.',
+    remedy: "Make another one: create database NAME encoding 'UTF8' template template0",
+  },
   CC_ERR_SERVER_FULL: {
     exit: 1,
     status: 503,
@@ -569,7 +605,8 @@ export const catalogue = {
     exit: 1,
     status: 503,
     says: 'The server does not let this user in at {location}: {why}.',
-    remedy: 'Correct user and password in the DSN, or pg_hba.conf on the server.',
+    remedy:
+      'Correct user and password in the DSN, or pg_hba.conf on the server, or run: grant connect on database NAME to ROLE',
   },
   CC_ERR_SERVER_OLD: {
     exit: 3,
@@ -577,11 +614,23 @@ export const catalogue = {
     says: '{location} is PostgreSQL {found}, and {least} is the oldest that serves.',
     remedy: 'Upgrade the server, or name another one.',
   },
+  CC_ERR_SERVER_READ_ONLY: {
+    exit: 3,
+    status: 503,
+    says: 'Nothing can be written at {location}: {why}.',
+    remedy: '{remedy}',
+  },
   CC_ERR_SERVER_RIGHTS: {
     exit: 3,
     status: 500,
     says: 'The role may not do what is needed at {location}: {why}.',
-    remedy: 'Let an owner run cognitive-core db migrate, and give the role its rights.',
+    remedy: 'Run as the owner of the tables: cognitive-core db init --app-role {role}',
+  },
+  CC_ERR_SERVER_SLOW: {
+    exit: 1,
+    status: 503,
+    says: 'The server of {location} did not do it in time: {why}.',
+    remedy: 'Try again; if it stays so, look in pg_stat_activity for what is in the way.',
   },
   CC_ERR_SERVER_TLS: {
     exit: 1,

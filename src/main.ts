@@ -10,6 +10,7 @@ process.exitCode = await runProgram(process.argv.slice(2), {
     openCore: async (config) => (await import('./engine/open.ts')).openCore(config),
     openReader: async (config) => (await import('./engine/open-reader.ts')).openReader(config),
     initStore: async (place) => (await import('./storage/stores.ts')).initStore(place),
+    grantStore: async (...about) => (await import('./storage/stores.ts')).grantStore(...about),
     migrateStore: async (place) => (await import('./storage/stores.ts')).migrateStore(place),
     backupStore: async (...about) => (await import('./storage/backup.ts')).backupStore(...about),
     restoreStore: async (...about) => (await import('./storage/restore.ts')).restoreStore(...about),

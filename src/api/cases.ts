@@ -80,7 +80,7 @@ function addReading(app: FastifyInstance, parts: ServiceParts): void {
     async ({ query, caller }) => {
       const submittedBy = ownCasesOf(caller)
       const filter = { ...query, ...(submittedBy !== undefined && { submittedBy }) }
-      return pageJson(await core().listCases(withoutUnset(filter)), caseJson)
+      return pageJson(await core().listCases(filter), caseJson)
     },
   )
   addRoute(
@@ -222,9 +222,4 @@ export async function requireVisible(
 ): Promise<void> {
   checkCaseId(instanceId)
   if (ownCasesOf(caller) !== undefined) await requireCase(core, caller, instanceId)
-}
-
-/** Filters of the core are absent or have a value. */
-export function withoutUnset<T extends object>(filter: T): { [K in keyof T]: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined)) as never
 }

@@ -186,12 +186,17 @@ class ServiceClient implements CaseVerbs {
     const signal = AbortSignal.any([leaving.signal, this.closing.signal])
     const following = new Following(instanceId, after, listener)
     // What happens to the case is told by whoever waits for it; this only tells of the way there.
-    const listening = this.listen(following, signal).catch(nothing)
+    const listening = this.listen(following, signal).catch((error: unknown) => passOver(error, signal))
+    // Heard by whoever ends the following.
+    listening.catch(() => {})
     return async () => {
       leaving.abort()
       await listening
       // A stream tells a little later than a case comes to rest.
-      const rest = await this.getAudit(instanceId, { after: following.last }).catch(() => [])
+      const rest = await this.getAudit(instanceId, { after: following.last }).catch((error: unknown) => {
+        passOver(error, this.closing.signal)
+        return []
+      })
       for (const { seq, type, envelope } of rest) following.tell(seq, type, readEnvelope(envelope)?.step)
     }
   }
@@ -278,7 +283,10 @@ class Following {
   }
 }
 
-function nothing(): void {}
+/** Whoever only follows does without what was refused or given up; a defect is a defect. */
+function passOver(error: unknown, signal: AbortSignal): void {
+  if (!isCoreError(error) && !signal.aborted) throw error
+}
 
 function pathOf(instanceId: string): string {
   return `/v1/cases/${encodeURIComponent(instanceId)}`

@@ -4,7 +4,7 @@ import { tiers } from '../domain/governance.ts'
 import { instanceStatuses, workStates } from '../domain/instance.ts'
 import { roles } from '../domain/role.ts'
 import { decisions, taskStatuses } from '../domain/task.ts'
-import { findingKinds } from '../engine/core.ts'
+import { faults } from '../domain/chain.ts'
 
 /**
  * What the API answers, field by field: for the OpenAPI document, and for the client, which checks every answer. The
@@ -131,7 +131,7 @@ export const eventDocument = z
 const finding = z.object({
   instance_id: id,
   seq: z.int().nullable(),
-  what: z.enum(findingKinds),
+  what: z.enum(faults),
   where: text,
   detail: text,
 })
@@ -188,7 +188,7 @@ export const workflowDocument = z
 
 export const healthDocument = z
   .object({
-    status: z.enum(['live', 'ready', 'starting', 'draining']),
+    status: z.enum(['live', 'ready', 'starting', 'draining', 'unavailable']),
     backend: text.optional(),
     database_id: text.optional(),
     simulated: z.boolean().nullable().optional(),

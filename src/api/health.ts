@@ -1,5 +1,7 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
-import { CoreError } from '../errors.ts'
+import { workflowJson } from '../engine/as-json.ts'
+import { CoreError, isCoreError } from '../errors.ts'
 import { version } from '../version.ts'
 import { callerDocument, healthDocument, workflowDocument, pageOf, problem } from './documents.ts'
 import type { ServiceParts } from './parts.ts'
@@ -7,7 +9,7 @@ import { addRoute } from './route.ts'
 
 /** Whether the process lives, whether it can do its work, and who the caller is to it. */
 export function addHealth(app: FastifyInstance, parts: ServiceParts): void {
-  const { core, leaving } = parts
+  const { core } = parts
   addRoute(
     app,
     'GET /health/live',
@@ -52,14 +54,7 @@ export function addHealth(app: FastifyInstance, parts: ServiceParts): void {
       answers: { 200: pageOf(workflowDocument) },
     },
     () => {
-      const items = core()
-        .listWorkflows()
-        .map(({ workflow, domain, definitionHash, pack }) => ({
-          workflow,
-          domain,
-          definition_hash: definitionHash,
-          pack,
-        }))
+      const items = core().listWorkflows().map(workflowJson)
       return Promise.resolve({ items, next_cursor: null })
     },
   )
@@ -71,14 +66,31 @@ export function addHealth(app: FastifyInstance, parts: ServiceParts): void {
       Promise.reject(new CoreError('CC_ERR_NOT_YET', { what, remedy: 'What is watched stands in docs/sqlite.md.' })),
     )
   }
+}
 
-  async function readiness({ core }: ServiceParts): Promise<'ready' | 'starting' | 'draining'> {
-    if (leaving.aborted) return 'draining'
-    try {
-      await core().ping()
-      return 'ready'
-    } catch {
-      return 'starting'
-    }
+/** A probe wants its answer soon; a store that is silent for longer is not there. */
+const probeMs = 2000
+
+/** Whether requests can be served; what is wrong with the store is in the log. */
+async function readiness({
+  core,
+  leaving,
+  log,
+}: ServiceParts): Promise<'ready' | 'starting' | 'draining' | 'unavailable'> {
+  if (leaving.aborted) return 'draining'
+  const answered = new AbortController()
+  try {
+    const silence = delay(probeMs, undefined, { signal: answered.signal }).then(() => {
+      throw new Error(`the store said nothing for ${probeMs} ms`)
+    })
+    silence.catch(() => {})
+    await Promise.race([core().ping(), silence])
+    return 'ready'
+  } catch (error) {
+    if (isCoreError(error, 'CC_ERR_STARTING')) return 'starting'
+    log.error({ error: String(error) }, 'the store cannot be read')
+    return 'unavailable'
+  } finally {
+    answered.abort()
   }
 }

@@ -4,7 +4,6 @@ import { isId } from '../domain/identity.ts'
 import type { Json } from '../domain/json.ts'
 import { briefJson, decidedJson, pageJson, taskJson } from '../engine/as-json.ts'
 import { CoreError } from '../errors.ts'
-import { withoutUnset } from './cases.ts'
 import { briefDocument, decidedDocument, pageOf, taskDocument } from './documents.ts'
 import type { ServiceParts } from './parts.ts'
 import { addRoute, nameToFind, wholeNumber } from './route.ts'
@@ -26,7 +25,7 @@ export function addTasks(app: FastifyInstance, { core }: ServiceParts): void {
       }),
       answers: { 200: pageOf(taskDocument) },
     },
-    async ({ query }) => pageJson(await core().listTasks(withoutUnset(query)), taskJson),
+    async ({ query }) => pageJson(await core().listTasks(query), taskJson),
   )
   addRoute(
     app,

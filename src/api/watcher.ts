@@ -63,7 +63,8 @@ interface Followed {
 
 /**
  * Follows cases for all viewers of one process. The engine's hints say which case has changed; its news are read once,
- * however many viewers it has, and nobody polls. Each viewer is told at its own pace.
+ * however many viewers it has, and no viewer polls: what hints of other processes have missed, the engine looks up for all
+ * of them at once. Each viewer is told at its own pace.
  */
 export class Watcher {
   private readonly followed = new Map<string, Followed>()
@@ -73,6 +74,7 @@ export class Watcher {
   private readonly hinted = new Set<string>()
   /** Changed since the feed was last told. */
   private readonly changed = new Set<string>()
+  private isChangeUnknown = false
   private readonly core: () => Core
   private readonly clock: Clock
   private readonly log: Log
@@ -93,10 +95,13 @@ export class Watcher {
 
   /** Takes the hints of a store that has been opened. */
   listen(core: Pick<Core, 'onChange'>): void {
-    core.onChange((instanceId) => {
-      if (this.followed.has(instanceId)) this.gather(instanceId)
-      if (this.feed.size > 0) this.note(instanceId)
-    })
+    core.onChange(
+      (instanceId) => {
+        if (instanceId !== undefined && this.followed.has(instanceId)) this.gather(instanceId)
+        if (this.feed.size > 0) this.note(instanceId)
+      },
+      () => this.known(),
+    )
   }
 
   /** Tells the viewer every event of the case behind `after`, those that have been and those to come. */
@@ -144,6 +149,14 @@ export class Watcher {
     this.feed.clear()
     this.followed.clear()
     for (const [viewer] of viewers) viewer.end()
+  }
+
+  /** How far those who follow a case have been told, the least of them; those who take no more are not waited for. */
+  private *known(): Generator<readonly [string, number]> {
+    for (const [instanceId, { viewers }] of this.followed) {
+      const told = [...viewers.values()].flatMap(({ after, fullSinceMs }) => (fullSinceMs === undefined ? after : []))
+      if (told.length > 0) yield [instanceId, Math.min(...told)]
+    }
   }
 
   /** Counts a viewer in, until what it returns is called. */
@@ -249,15 +262,18 @@ export class Watcher {
     followed.viewers.clear()
   }
 
-  private note(instanceId: string): void {
-    if (this.changed.size === 0) this.clock.after(feedMs, () => this.tellFeed())
-    this.changed.add(instanceId)
+  /** Without an id: which ones have changed is not known. */
+  private note(instanceId: string | undefined): void {
+    if (this.changed.size === 0 && !this.isChangeUnknown) this.clock.after(feedMs, () => this.tellFeed())
+    if (instanceId === undefined) this.isChangeUnknown = true
+    else this.changed.add(instanceId)
   }
 
   private tellFeed(): void {
     const ids = [...this.changed].slice(0, maxFedInstances)
-    const isWhole = ids.length === this.changed.size
+    const isWhole = ids.length === this.changed.size && !this.isChangeUnknown
     this.changed.clear()
+    this.isChangeUnknown = false
     const data = JSON.stringify({ instance_ids: ids, whole: isWhole })
     for (const [viewer, told] of this.feed) this.show(viewer, told, `event: changed\ndata: ${data}\n\n`)
   }

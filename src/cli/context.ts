@@ -7,7 +7,7 @@ import { CoreError, isCoreError } from '../errors.ts'
 import type { Log, LogLevel } from '../log.ts'
 import type { backupStore } from '../storage/backup.ts'
 import type { restoreStore } from '../storage/restore.ts'
-import type { initStore, migrateStore, StorePlace } from '../storage/stores.ts'
+import type { grantStore, initStore, migrateStore, StorePlace } from '../storage/stores.ts'
 import type { Interruption } from './interruption.ts'
 import { commandLine, commandWords } from './invocation.ts'
 import type { Terminal } from './terminal.ts'
@@ -17,6 +17,7 @@ export interface Stores {
   openCore(config: CoreConfig): Promise<Core>
   openReader(place: StorePlace): Promise<CaseReader>
   readonly initStore: typeof initStore
+  readonly grantStore: typeof grantStore
   readonly migrateStore: typeof migrateStore
   readonly backupStore: typeof backupStore
   readonly restoreStore: typeof restoreStore

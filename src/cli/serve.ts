@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { type Config, maxSqliteWorkers } from '../config.ts'
+import { workflowJson } from '../engine/as-json.ts'
 import type { Core } from '../engine/core.ts'
 import { CoreError } from '../errors.ts'
 import type { Log } from '../log.ts'
@@ -88,7 +89,7 @@ export async function aboutService(context: Context, service: Service, core: Cor
     backend: core.backend,
     database_id: core.databaseId,
     worker_id: config.workerConcurrency > 0 ? core.workerId : null,
-    packs: packsJson(core),
+    packs: core.listWorkflows().map(workflowJson),
     model: config.model ?? null,
     limits: {
       workers: workersInWords(config),
@@ -120,10 +121,6 @@ export function showService(
     ...settingLines(about.settings),
     ['next', about.next],
   ])
-}
-
-export function packsJson(core: Core) {
-  return core.listWorkflows().map(({ definitionHash, ...names }) => ({ ...names, definition_hash: definitionHash }))
 }
 
 /** How many cases run here at a time; where none do, who runs them. */

@@ -1,10 +1,11 @@
 import type { Command } from 'commander'
+import { workflowJson } from '../engine/as-json.ts'
 import type { Core } from '../engine/core.ts'
 import { CoreError } from '../errors.ts'
 import { type Act, example } from './command.ts'
 import type { Context } from './context.ts'
 import { strong } from './lines.ts'
-import { packLines, packsJson, untilTheEnd, workersInWords } from './serve.ts'
+import { packLines, untilTheEnd, workersInWords } from './serve.ts'
 
 export function addWorker(program: Command, act: Act): void {
   const worker = program
@@ -44,7 +45,7 @@ function aboutWorker(context: Context, core: Core) {
     store: core.location,
     backend: core.backend,
     database_id: core.databaseId,
-    packs: packsJson(core),
+    packs: core.listWorkflows().map(workflowJson),
     model: config.model ?? null,
     limits: { workers: workersInWords(config) },
     next: context.next('serve', '--workers', '0'),

@@ -1,4 +1,3 @@
-import { builtInPrimitives } from '../domain/workflow.ts'
 import { meaning } from './nearest.ts'
 import type { Checked, DomainText, StepText, WorkflowText } from './pack-shapes.ts'
 import type { Findings } from './pack-source.ts'
@@ -50,10 +49,6 @@ function checkTransitions({ source }: Checked<WorkflowText>, step: StepText, fin
     }
     conditions.add(when.trim())
   }
-}
-
-export function primitivesOf(registered: Iterable<string> = []): ReadonlySet<string> {
-  return new Set([...builtInPrimitives, ...registered])
 }
 
 /** Words that a condition or a reference would take for something else than a step. */

@@ -19,8 +19,9 @@ export class PackFolder {
   }
 
   static async open(path: string, findings: Findings): Promise<PackFolder> {
-    const dir = await realpath(path).catch((cause: unknown) => {
-      throw new CoreError('CC_ERR_NO_PACK', { dir: path, why: 'there is no such folder' }, { cause })
+    const dir = await realpath(path).catch((cause: NodeJS.ErrnoException) => {
+      const why = isAbsent(cause) ? 'there is no such folder' : cause.message
+      throw new CoreError('CC_ERR_NO_PACK', { dir: path, why }, { cause })
     })
     if ((await stat(dir)).isDirectory()) return new PackFolder(dir, findings)
     throw new CoreError('CC_ERR_NO_PACK', { dir: path, why: 'it is not a folder' })
@@ -102,10 +103,18 @@ export class PackFolder {
     return names ?? []
   }
 
-  /** The real path of something that is there; a link that leads out of the pack is refused. */
+  /** The real path of something that is there; what cannot be looked at, and a link out of the pack, are refused. */
   private async inside(name: string): Promise<string | undefined> {
-    const path = await realpath(resolve(this.root, name)).catch(() => undefined)
-    if (path === undefined || this.contains(path)) return path
+    let path: string
+    try {
+      path = await realpath(resolve(this.root, name))
+    } catch (error) {
+      if (isAbsent(error)) return undefined
+      const { code = 'no reason given' } = error as NodeJS.ErrnoException
+      this.findings.refuse({ file: name }, `it cannot be opened (${code})`, 'let this program read it')
+      return undefined
+    }
+    if (this.contains(path)) return path
     this.findings.refuse({ file: name }, 'a link that leaves the pack', 'put the file itself into the pack')
     return undefined
   }
@@ -114,4 +123,9 @@ export class PackFolder {
     const way = relative(this.root, path)
     return way !== '..' && !way.startsWith(`..${sep}`) && resolve(this.root, way) === path
   }
+}
+
+function isAbsent(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException
+  return code === 'ENOENT' || code === 'ENOTDIR'
 }

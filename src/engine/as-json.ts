@@ -1,7 +1,17 @@
 import type { AuditEvent } from '../domain/audit.ts'
 import { readEnvelope } from '../domain/chain.ts'
 import type { Task } from '../domain/task.ts'
-import type { CaseView, Decided, Page, Progress, StepView, TaskView, VerifyFinding, VerifyReport } from './core.ts'
+import type {
+  CaseView,
+  Decided,
+  Page,
+  Progress,
+  StepView,
+  TaskView,
+  VerifyFinding,
+  VerifyReport,
+  WorkflowName,
+} from './core.ts'
 
 /**
  * Views as programs read them: snake_case, null for what is unset, times as milliseconds and as ISO text. Content (input,
@@ -32,6 +42,10 @@ export function caseJson(view: CaseView): JsonDocument {
     ...time('updated_at', view.updatedAtMs),
     ...time('ended_at', view.endedAtMs),
   }
+}
+
+export function workflowJson({ definitionHash, ...names }: WorkflowName): JsonDocument {
+  return { ...names, definition_hash: definitionHash }
 }
 
 export function stepJson(step: StepView): JsonDocument {

@@ -34,6 +34,7 @@ import { SubmitLane, type SubmitOutcome } from './submit-lane.ts'
 import { findSubmission, type NewCase, recordCase, takeCase, takeObject } from './submitting.ts'
 import { Sweeper } from './sweeper.ts'
 import { waitUntilRest } from './waiting.ts'
+import type { Known } from './wake.ts'
 import { Worker } from './worker.ts'
 
 /** How long a claimed task is kept for its reviewer unless they say otherwise, and at most. */
@@ -236,6 +237,7 @@ export class Coordinator extends StoreReader implements Core {
 
   async ping(): Promise<void> {
     await readMeta(this.store)
+    if (this.store.trouble) throw this.store.trouble
   }
 
   follow(instanceId: string, _after: number, listener: (progress: Progress) => void): () => Promise<void> {
@@ -246,8 +248,10 @@ export class Coordinator extends StoreReader implements Core {
     return () => Promise.resolve(end())
   }
 
-  onChange(listener: (instanceId: string) => void): () => void {
-    return this.engine.wake.on('instance', listener)
+  onChange(listener: (instanceId: string | undefined) => void, known: () => Known = () => []): () => void {
+    const { wake } = this.engine
+    const ends = [wake.on('instance', listener), wake.on('missed', () => listener(undefined)), wake.follow(known)]
+    return () => ends.forEach((end) => end())
   }
 
   listWorkflows() {
@@ -280,8 +284,6 @@ export class Coordinator extends StoreReader implements Core {
 
   private async leave(patienceMs: number): Promise<void> {
     await Promise.all([this.worker.stop(patienceMs), this.sweeper.stop()])
-    // What was given back is in line for the others.
-    this.engine.wake.emit({ is: 'work' })
     await this.heart?.stop()
   }
 

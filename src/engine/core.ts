@@ -3,6 +3,7 @@ import type { ModelSettings, PostgresSettings } from '../config.ts'
 import type { Model } from '../cognition/model.ts'
 import type { PackObjects } from '../cognition/pack.ts'
 import type { Primitive } from '../cognition/primitive.ts'
+import type { Fault } from '../domain/chain.ts'
 import type { AuditEvent } from '../domain/audit.ts'
 import type { Tier, TierContribution } from '../domain/governance.ts'
 import type { InstanceStatus, WorkState } from '../domain/instance.ts'
@@ -11,6 +12,7 @@ import type { Decision, Task } from '../domain/task.ts'
 import type { Route } from '../domain/workflow.ts'
 import type { Log } from '../log.ts'
 import type { Backend } from '../storage/backend.ts'
+import type { Known } from './wake.ts'
 
 export interface SubmitRequest {
   readonly workflow: string
@@ -115,19 +117,19 @@ export interface Page<T> {
 }
 
 export interface CaseFilter {
-  readonly status?: InstanceStatus
-  readonly workflow?: string
+  readonly status?: InstanceStatus | undefined
+  readonly workflow?: string | undefined
   /** Only cases of this submitter. */
-  readonly submittedBy?: string
-  readonly limit?: number
-  readonly cursor?: string
+  readonly submittedBy?: string | undefined
+  readonly limit?: number | undefined
+  readonly cursor?: string | undefined
 }
 
 export interface TaskFilter {
-  readonly queue?: string
-  readonly status?: 'open' | 'decided'
-  readonly limit?: number
-  readonly cursor?: string
+  readonly queue?: string | undefined
+  readonly status?: 'open' | 'decided' | undefined
+  readonly limit?: number | undefined
+  readonly cursor?: string | undefined
 }
 
 /** What a core is made of. Everything may be left out; then it is what the environment's defaults say. */
@@ -207,24 +209,22 @@ export interface VerifyReport {
 }
 
 /** What can be wrong with a record. */
-export const findingKinds = [
-  'changed',
-  'missing',
-  'reordered',
-  'inserted',
-  'payload_differs',
-  'checkpoint_differs',
-  'head_differs',
-] as const
-
 export interface VerifyFinding {
   readonly instanceId: string
   /** Sequence number of the first bad event; unset where no event is concerned. */
   readonly seq: number | undefined
-  readonly what: (typeof findingKinds)[number]
+  readonly what: Fault
   /** Table and column, where one is to blame. */
   readonly where: string
   readonly detail: string
+}
+
+/** A workflow for one domain, as it can be submitted to. */
+export interface WorkflowName {
+  readonly workflow: string
+  readonly domain: string
+  readonly definitionHash: string
+  readonly pack: string
 }
 
 /** What people and programs do with cases, in this process or through a service that has the store. */
@@ -266,15 +266,14 @@ export interface Core extends CaseVerbs {
   ping(): Promise<void>
   /** Called after every commit that changed an instance. Returns a function that ends the subscription. */
   onProgress(listener: (progress: Progress) => void): () => void
-  /** Called with the id of an instance that has changed: a hint, given once or several times. Returns what ends it. */
-  onChange(listener: (instanceId: string) => void): () => void
+  /**
+   * Called with the id of an instance that has changed: a hint, given once or several times; without an id when any may
+   * have. `known` names those whose every event matters, each with the last one that is known: where a hint of another
+   * process is lost, it is given a few seconds later. Returns what ends it.
+   */
+  onChange(listener: (instanceId: string | undefined) => void, known?: () => Known): () => void
   /** Names of what the loaded packs offer. */
-  listWorkflows(): readonly {
-    readonly workflow: string
-    readonly domain: string
-    readonly definitionHash: string
-    readonly pack: string
-  }[]
+  listWorkflows(): readonly WorkflowName[]
 }
 
 /** One thing that was just committed. */

@@ -1,6 +1,6 @@
 import { hostname } from 'node:os'
 import type { Fleet, Member, Pulse } from '../storage/fleet.ts'
-import { listAtRest } from '../storage/instances.ts'
+import { readPlaces } from '../storage/instances.ts'
 import type { Engine } from './execution.ts'
 
 /** Between two beats; shorter where hints do not arrive, since looking is then all there is. */
@@ -13,8 +13,8 @@ const trustMs = 15_000
 /** The pause after a beat that failed. */
 const troubleMs = 1000
 
-/** At most this many of those whom somebody waits for are looked up with one beat. */
-const maxWaited = 500
+/** At most this many of those whom somebody waits for or follows are looked up with one beat; the next one goes on there. */
+const maxLookedFor = 2000
 
 /**
  * Keeps this process among those that share a store. Each beat says that it lives, frees what the dead have left, and looks
@@ -28,6 +28,8 @@ export class Heart {
   private readonly stopping = new AbortController()
   private readonly first = Promise.withResolvers<void>()
   private lastMs = -Infinity
+  private isDeaf = true
+  private lookedFor = 0
   private isKnown = false
   private loop: Promise<void> | undefined
 
@@ -40,6 +42,8 @@ export class Heart {
     this.fleet = fleet
     this.member = { ...options.member, host: hostname(), pid: process.pid }
     this.except = options.except
+    // Also what a command does that joins nobody: the others shall not find out by looking.
+    engine.wake.tap((hint) => fleet.tell(hint))
     engine.leaving.signal.addEventListener('abort', () => this.first.resolve(), { once: true })
   }
 
@@ -66,11 +70,11 @@ export class Heart {
   async stop(): Promise<void> {
     this.stopping.abort()
     await this.loop
+    await this.fleet.tellNow()
   }
 
   private async run(): Promise<void> {
     const { clock, wake, log, draw } = this.engine
-    const untap = wake.tap((hint) => this.fleet.tell(hint))
     const listening = this.fleet.listen((hint) => wake.pass(hint))
     while (!this.stopping.signal.aborted) {
       let pauseMs = this.fleet.isListening ? beatMs : deafBeatMs
@@ -79,14 +83,14 @@ export class Heart {
         this.lastMs = clock.nowMs()
         this.join()
         this.act(pulse)
-        await this.lookForWaited()
+        this.tellMissed()
+        await this.lookForNews()
       } catch (error) {
         log.error({ error: String(error) }, 'this process could not say that it lives')
         pauseMs = troubleMs
       }
       await clock.sleep(pauseMs * (0.9 + draw() / 5), this.stopping.signal)
     }
-    untap()
     await (
       await listening
     )()
@@ -110,13 +114,29 @@ export class Heart {
     if (dueMs !== undefined) wake.pass({ is: 'timer', dueMs })
   }
 
-  /** For those whose hint was lost: one question for all whom somebody waits for. */
-  private async lookForWaited(): Promise<void> {
+  /** Once more when hints arrive again: what was missed before was not told. */
+  private tellMissed(): void {
+    const wasDeaf = this.isDeaf
+    this.isDeaf = !this.fleet.isListening
+    if (wasDeaf || this.isDeaf) this.engine.wake.miss()
+  }
+
+  /** For those whose hint was lost: one question for all that somebody waits for or follows, and none for each of them. */
+  private async lookForNews(): Promise<void> {
     const { backend, wake } = this.engine
-    const waited = wake.waitedFor(maxWaited)
-    if (waited.length === 0) return
-    for (const instanceId of await listAtRest(backend, waited)) {
-      wake.pass({ is: 'rest', instanceId })
+    const known = wake.lookedFor()
+    const places = await readPlaces(backend, this.portionOf([...known.keys()]))
+    for (const { instanceId, status, auditSeq } of places) {
+      if (auditSeq > known.get(instanceId)!) wake.pass({ is: 'instance', instanceId })
+      if (status !== 'running') wake.pass({ is: 'rest', instanceId })
     }
+  }
+
+  /** All of them where they are few, else another part with each beat. */
+  private portionOf(instanceIds: readonly string[]): readonly string[] {
+    if (instanceIds.length <= maxLookedFor) return instanceIds
+    const start = this.lookedFor % instanceIds.length
+    this.lookedFor = start + maxLookedFor
+    return [...instanceIds, ...instanceIds].slice(start, start + maxLookedFor)
   }
 }

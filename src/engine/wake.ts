@@ -8,7 +8,12 @@ export interface WakeEvents {
   timer: (dueMs: number) => void
   /** This instance was changed by a commit. */
   instance: (instanceId: string) => void
+  /** Hints of other processes did not arrive for a while: any instance may have changed. */
+  missed: () => void
 }
+
+/** How far somebody knows the record of an instance: up to the event of each sequence number. */
+export type Known = Iterable<readonly [instanceId: string, seq: number]>
 
 /** Wake-ups inside one process. What it committed itself is told to the others too, by whoever taps it. */
 export class Wake {
@@ -16,6 +21,7 @@ export class Wake {
   /** Those who wait for one instance stand under its id, so that thousands of them cost a commit nothing. */
   private readonly waiters = new Map<string, Set<() => void>>()
   private readonly taps = new Set<(hint: Hint) => void>()
+  private readonly followers = new Set<() => Known>()
 
   /** Returns a function that ends the subscription. */
   on<K extends keyof WakeEvents>(event: K, listener: WakeEvents[K]): () => void {
@@ -25,6 +31,12 @@ export class Wake {
   /** Calls the listener when this instance has ended, is held, or was changed by a person. */
   onRest(instanceId: string, listener: () => void): () => void {
     return subscribe(this.waiters, instanceId, listener)
+  }
+
+  /** What somebody follows is looked up now and then, where hints of other processes can be lost. */
+  follow(known: () => Known): () => void {
+    this.followers.add(known)
+    return () => void this.followers.delete(known)
   }
 
   /** Calls the listener with everything that happens in this process, and nothing that was passed on to it. */
@@ -53,9 +65,20 @@ export class Wake {
     }
   }
 
-  /** Up to so many instances for which somebody waits. */
-  waitedFor(limit: number): string[] {
-    return [...this.waiters.keys()].slice(0, limit)
+  /** Tells everybody in this process that hints were missed. */
+  miss(): void {
+    this.call('missed')
+  }
+
+  /** Every instance that somebody waits for or follows, with what the least of them knows; infinite for waiting alone. */
+  lookedFor(): Map<string, number> {
+    const known = new Map<string, number>()
+    for (const instanceId of this.waiters.keys()) known.set(instanceId, Infinity)
+    for (const follower of this.followers) {
+      for (const [instanceId, seq] of follower())
+        known.set(instanceId, Math.min(seq, known.get(instanceId) ?? Infinity))
+    }
+    return known
   }
 
   private call<K extends keyof WakeEvents>(event: K, ...args: Parameters<WakeEvents[K]>): void {

@@ -60,9 +60,12 @@ export class Worker implements Refiller {
   async stop(patienceMs: number): Promise<void> {
     this.wakeUp()
     await this.loop
+    const isBusy = this.inFlight.size > 0
     const patience = this.engine.clock.after(patienceMs, () => abandonRunning(this.engine.running))
     await Promise.all(this.inFlight.values())
     patience()
+    // What was given back is in line for others.
+    if (isBusy) this.engine.wake.emit({ is: 'work' })
   }
 
   refill(): Refill | undefined {

@@ -1,3 +1,4 @@
+import type { CoreError } from '../errors.ts'
 import type { Dialect } from './dialect.ts'
 import type { Fleet } from './fleet.ts'
 import type { HotPath } from './hot-path.ts'
@@ -45,6 +46,8 @@ export interface Backend extends Reader {
   transaction<T>(body: (tx: Transaction) => Promise<T>): Promise<T>
   /** Runs the body on one consistent snapshot for all of its statements, on a connection of its own that cannot write. */
   read<T>(body: (reader: Reader) => Promise<T>): Promise<T>
+  /** What kept a write from being done a moment ago, though the store can be read; unset where nothing did. */
+  readonly trouble?: CoreError | undefined
   close(): Promise<void>
 }
 

@@ -18,8 +18,16 @@ export interface Dialect {
   readonly withoutRowId: string
   /** Behind a SELECT of rows that this transaction is going to change: those in somebody else's hands are left out. */
   readonly skipLocked: string
+  /** The present time, where nobody brings one. */
+  readonly nowMs: string
+  /** Says in the file whose it is; at the head of a text that makes a store. */
+  readonly markStore: string
   /** What the hot table needs where many processes change it at the same time. */
   readonly manyWriters: string
+  /** What a table needs whose rows leave the head of a line that everybody looks at. */
+  readonly line: (table: string) => string
+  /** What a table needs that only grows. */
+  readonly growing: (...tables: readonly string[]) => string
   /** Triggers that refuse to change or remove rows, every way round. */
   readonly appendOnly: (table: AppendOnlyTable) => string
 }
@@ -32,6 +40,9 @@ export interface AppendOnlyTable {
   readonly exceptUpdate?: string
 }
 
+/** Marks a file as ours: "CCor" in `pragma application_id`. */
+export const applicationId = 0x43436f72
+
 export const sqliteDialect: Dialect = {
   name: 'sqlite',
   integer: 'integer',
@@ -41,9 +52,13 @@ export const sqliteDialect: Dialect = {
   strict: ' strict',
   withoutRowId: ', without rowid',
   findTable: `select 1 from sqlite_master where type = 'table' and name = $1`,
+  nowMs: 'unixepoch() * 1000',
+  markStore: `pragma application_id = ${applicationId};`,
   // One process writes at a time.
   skipLocked: '',
   manyWriters: '',
+  line: () => '',
+  growing: () => '',
   appendOnly: ({ table, keys, exceptUpdate }) => {
     const exists = keys.map((columns) => {
       const same = columns.map((column) => `${column} = new.${column}`).join(' and ')
@@ -71,12 +86,27 @@ export const postgresDialect: Dialect = {
   withoutRowId: '',
   findTable: `select 1 from pg_tables where schemaname = current_schema() and tablename = $1`,
   skipLocked: 'for update skip locked',
+  nowMs: '(extract(epoch from now()) * 1000)::bigint',
+  markStore: '',
   // Room in each page lets a step's new row stand beside the old one without touching an index; what is left of old rows
   // goes soon, however large the table is. The index finds the claims of a process that has died.
   manyWriters: `alter table work set (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02,
   autovacuum_vacuum_threshold = 500, autovacuum_analyze_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 create index work_claimed on work (claimed_by) where state = 'claimed';
 `,
+  // Whoever looks for the first that is open passes all that were so since the last vacuum.
+  line: (table) => `alter table ${table} set (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500);
+`,
+  // Rows that nobody changes any more are frozen when they are first vacuumed, soon after they came: otherwise all of them
+  // are read and written once again when the table is oldest and largest.
+  growing: (...tables) =>
+    tables
+      .map(
+        (table) => `alter table ${table} set (autovacuum_vacuum_insert_scale_factor = 0.02,
+  autovacuum_vacuum_insert_threshold = 10000, autovacuum_freeze_min_age = 0);
+`,
+      )
+      .join(''),
   appendOnly: ({ table, exceptUpdate }) => {
     const when = exceptUpdate === undefined ? '' : ` when (not (${exceptUpdate}))`
     // Always: by themselves triggers rest in a session that plays the part of a replica.

@@ -44,6 +44,8 @@ export interface Fleet {
   countAtWork(options: { readonly except: string }): Promise<number>
   /** Tells the others, soon and together with what else there is to tell; a hint may be lost. */
   tell(hint: Hint): void
+  /** Tells what has not been told yet. */
+  tellNow(): Promise<void>
   /** Calls the listener with what others tell. Resolves once that is known to work, or not to. Returns what ends it. */
   listen(listener: (hint: Hint) => void): Promise<() => Promise<void>>
   /** Whether hints arrive at present; where they do not, beats have to be more frequent. */

@@ -107,14 +107,17 @@ const numbers: ReadonlySet<string> = new Set([
   columns.endedAtMs,
 ])
 
-/** Those of these instances that do not run: ended, or held. */
-export async function listAtRest(reader: Reader, instanceIds: readonly string[]): Promise<string[]> {
-  const rows = await reader.query<{ instanceId: string }>(
-    `select instance_id as "instanceId" from instances
-      where status <> 'running' and instance_id in (${placeholders(instanceIds.length)})`,
+/** Where each of these instances is at the moment. */
+export async function readPlaces(
+  reader: Reader,
+  instanceIds: readonly string[],
+): Promise<Pick<Instance, 'instanceId' | 'status' | 'auditSeq'>[]> {
+  if (instanceIds.length === 0) return []
+  return await reader.query(
+    `select instance_id as "instanceId", status, audit_seq as "auditSeq" from instances
+      where instance_id in (${placeholders(instanceIds.length)})`,
     instanceIds,
   )
-  return rows.map(({ instanceId }) => instanceId)
 }
 
 export interface InstanceFilter {

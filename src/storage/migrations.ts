@@ -1,10 +1,13 @@
 import { hash } from 'node:crypto'
 import { CoreError } from '../errors.ts'
 import type { Reader, Transaction } from './backend.ts'
-import type { Dialect } from './dialect.ts'
+import { type Dialect, postgresDialect, sqliteDialect } from './dialect.ts'
 import { firstSchema, schemaChanges, schemaParts } from './schema.ts'
 
-/** One step forward of the schema. Numbered from 1 without gaps, only ever added to, never changed once released. */
+/**
+ * One step forward of the schema. Numbered from 1 without gaps, only ever added to, never changed once released. It takes
+ * nothing away that the version before needs, whose processes go on beside it.
+ */
 interface Migration {
   readonly number: number
   readonly name: string
@@ -24,6 +27,8 @@ const migrations: readonly Migration[] = [
 const newestMigration = migrations.length
 
 const table = 'schema_migrations'
+
+const dialects = { sqlite: sqliteDialect, postgres: postgresDialect } as const
 
 /** The table that says which migrations a database has; made before the first of them. */
 export function migrationTable({ integer, text, strict }: Dialect): string {
@@ -92,6 +97,25 @@ export async function migrate(
     ])
   }
   return pending.map(({ number }) => number)
+}
+
+/**
+ * Everything that makes an empty database a store, as one text that is a transaction: the tables, and the history that
+ * says which migrations they come of. What the store is called it learns when it is first opened.
+ */
+export function storeScript(name: Dialect['name']): string {
+  const dialect = dialects[name]
+  const rows = migrations.map(
+    (migration) => `  (${migration.number}, '${migration.name}', '${digest(migration, dialect)}', ${dialect.nowMs})`,
+  )
+  const history = `insert into ${table} (number, name, sha256, applied_at_ms) values\n${rows.join(',\n')};`
+  const changes = schemaChanges.map(({ sql }) => sql(dialect)).filter((sql) => sql !== '')
+  const first = schemaParts.map((part) => firstSchema(part, dialect))
+  const texts = [dialect.markStore, 'begin;', `${migrationTable(dialect)};`, ...first, ...changes, history, 'commit;']
+  return `${texts
+    .filter((text) => text !== '')
+    .map((text) => text.trimEnd())
+    .join('\n\n')}\n`
 }
 
 function digest(migration: Migration, dialect: Dialect): string {

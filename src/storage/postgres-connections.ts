@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto'
+import type { Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
 import { isCoreError } from '../errors.ts'
@@ -18,14 +19,22 @@ export interface ConnectionSettings {
   readonly isUnhurried?: boolean
   readonly poolMin: number
   readonly poolMax: number
+  /** For tests, which are not to wait as long as people would. */
+  readonly limits?: Partial<Limits> | undefined
 }
 
-/** How long a connection is waited for, whether it has to be made or to become free. */
+export interface Limits {
+  /** How long a connection is waited for, whether it has to be made or to become free. */
+  readonly acquireMs: number
+  /** How long a server is waited for that says nothing at all. */
+  readonly silenceMs: number
+}
+
 const acquireMs = 10_000
 /** How long a server that is away may be so, and the pauses between two tries to reach it. */
-const patienceMs = 5000
+export const patienceMs = 5000
 const firstPauseMs = 20
-const longestPauseMs = 500
+export const longestPauseMs = 500
 /** Connections above the minimum go when nobody has needed them for so long. */
 const idleMs = 30_000
 
@@ -77,6 +86,7 @@ export class PostgresConnections {
     this.rewrite = settings.isPooled ? qualifier(settings.schema) : undefined
     this.pool = new pg.Pool({
       ...clientConfig(settings),
+      Client: PooledClient,
       idleTimeoutMillis: idleMs,
       ...(settings.password && { maxLifetimeSeconds: tokenLifetimeS }),
       min: settings.poolMin,
@@ -96,8 +106,8 @@ export class PostgresConnections {
   }
 
   /**
-   * A server that restarts is waited for, a little while: what was done outside of it, such as the result of a step, is
-   * worth more than a quick refusal.
+   * A server that restarts, or has no connection left just now, is waited for, a little while: what was done outside of it,
+   * such as the result of a step, is worth more than a quick refusal.
    */
   async acquire(): Promise<Connection> {
     const startedAt = performance.now()
@@ -124,8 +134,28 @@ export class PostgresConnections {
   }
 }
 
+/** The driver leaves a connection open on which nobody could log in. */
+class PooledClient extends pg.Client {
+  override connect(): Promise<pg.Client>
+  override connect(callback: Connected): void
+  override connect(callback?: Connected): Promise<pg.Client> | void {
+    const connecting = super.connect().catch((error: unknown) => {
+      this.end().catch(() => {})
+      throw error
+    })
+    if (!callback) return connecting
+    const pass = callback as (error: unknown, client?: pg.Client) => void
+    connecting.then((client): void => pass(null, client), pass)
+  }
+}
+
+type Connected = ((error: Error) => void) | ((error: null, client: pg.Client) => void)
+
+const passing = ['CC_ERR_SERVER_AWAY', 'CC_ERR_SERVER_FULL', 'CC_ERR_ENTRA_TOKEN'] as const
+
+/** What may be otherwise in a moment; one of our own connections may be free by then. */
 function isPassing(error: unknown): boolean {
-  return isCoreError(error, 'CC_ERR_SERVER_AWAY') || isCoreError(error, 'CC_ERR_ENTRA_TOKEN')
+  return passing.some((code) => isCoreError(error, code))
 }
 
 const lost = new WeakSet<pg.ClientBase>()
@@ -176,6 +206,8 @@ class PooledConnection implements Connection {
 
   release(): void {
     this.client.release(this.isLost)
+    // A server that says nothing would never close its end of it.
+    if (this.isLost) (this.client as unknown as { connection: { stream: Socket } }).connection.stream.destroy()
   }
 }
 
@@ -211,6 +243,7 @@ export function clientConfig({
   schema,
   isPooled,
   isUnhurried,
+  limits,
 }: ConnectionSettings): pg.ClientConfig {
   const { host, port, user, database, ssl } = address
   return {
@@ -219,8 +252,8 @@ export function clientConfig({
     application_name: 'cognitive-core',
     keepAlive: true,
     keepAliveInitialDelayMillis: keepAliveMs,
-    connectionTimeoutMillis: acquireMs,
-    ...(isUnhurried ? {} : { query_timeout: timeouts.statement_timeout + graceMs }),
+    connectionTimeoutMillis: limits?.acquireMs ?? acquireMs,
+    ...(isUnhurried ? {} : { query_timeout: limits?.silenceMs ?? timeouts.statement_timeout + graceMs }),
     types: { getTypeParser },
     ...(isPooled ? {} : { ...timeouts, options: `-c search_path=${searchPath(schema)}` }),
   }

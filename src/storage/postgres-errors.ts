@@ -1,5 +1,6 @@
 import pg from 'pg'
 import { CoreError, isCoreError } from '../errors.ts'
+import { CommitUnknownError } from './backend.ts'
 
 /** SQLSTATE of an error that the server answered with (https://www.postgresql.org/docs/current/errcodes-appendix.html). */
 export function sqlState(error: unknown): string | undefined {
@@ -30,6 +31,9 @@ export function isCollision(error: unknown): boolean {
 
 export const lockTimeout = '55P03'
 
+/** The server could not write: neither data nor what it keeps of them for a crash. */
+const diskFull = '53100'
+
 /** Why no connection came to be, as a refusal that says what to do; anything else as it is. */
 export function connectionRefusal(error: unknown, location: string): unknown {
   if (isCoreError(error)) return error
@@ -45,7 +49,8 @@ export function connectionRefusal(error: unknown, location: string): unknown {
     case '3D000':
       return refuse('CC_ERR_NO_DATABASE')
     case '42501':
-      return refuse('CC_ERR_SERVER_RIGHTS')
+      // To be refused the database itself is not to be let in.
+      return isFatal(error) ? refuse('CC_ERR_SERVER_LOGIN') : refuse('CC_ERR_SERVER_RIGHTS', { role: 'ROLE' })
     case '53300':
       return refuse('CC_ERR_SERVER_FULL')
     case undefined:
@@ -56,8 +61,29 @@ export function connectionRefusal(error: unknown, location: string): unknown {
       return refuse('CC_ERR_SERVER_AWAY')
   }
   if (/timeout exceeded when trying to connect/.test(why)) return refuse('CC_ERR_POOL_BUSY')
+  if (/client password must be/.test(why)) return refuse('CC_ERR_SERVER_LOGIN')
   if (/SSL|certificate|self.signed|altnames/i.test(why)) return refuse('CC_ERR_SERVER_TLS')
   return refuse('CC_ERR_SERVER_AWAY')
+}
+
+/** Why a statement was not done, as a refusal that says what to do; what a caller settles by itself stays as it is. */
+export function statementRefusal(error: unknown, isLost: boolean, location: string): unknown {
+  if (isCoreError(error) || error instanceof CommitUnknownError) return error
+  const refuse = (code: ConstructorParameters<typeof CoreError>[0], facts = {}) =>
+    new CoreError(code, { location, why: reasonOf(error), ...facts }, { cause: error })
+  switch (sqlState(error)) {
+    case diskFull:
+      return refuse('CC_ERR_SERVER_DISK')
+    case '42501':
+      return refuse('CC_ERR_SERVER_RIGHTS', { role: 'ROLE' })
+    // Its time limit ended it, or somebody who may.
+    case '57014':
+    case lockTimeout:
+      return refuse('CC_ERR_SERVER_SLOW')
+    default:
+      // What was answered before the session ended says more than its end.
+      return isLost && !isAnswered(error) ? refuse('CC_ERR_SERVER_AWAY') : error
+  }
 }
 
 /** PgBouncer has one SQLSTATE for everything that it refuses by itself. */

@@ -3,7 +3,7 @@ import type { Lend } from './postgres-connections.ts'
 import type { PostgresSignals } from './postgres-signals.ts'
 
 /** A process that has not beaten for so long is dead, or as good as that. */
-const deadAfterMs = 20_000
+export const deadAfterMs = 20_000
 
 /** Rows of dead processes are kept for an hour, for whoever wonders what became of them. */
 const keptMs = 3_600_000
@@ -12,7 +12,7 @@ const keptMs = 3_600_000
 const batch = 500
 
 /** The server's clock: processes on different machines must agree on who is alive. */
-const now = '(extract(epoch from clock_timestamp()) * 1000)::bigint'
+export const now = '(extract(epoch from clock_timestamp()) * 1000)::bigint'
 
 const owner = `split_part(w.claimed_by, '.', 1)`
 
@@ -87,6 +87,10 @@ export class PostgresFleet implements Fleet {
 
   tell(hint: Hint): void {
     this.signals.tell(hint)
+  }
+
+  async tellNow(): Promise<void> {
+    await this.signals.tellNow()
   }
 
   listen(listener: (hint: Hint) => void): Promise<() => Promise<void>> {

@@ -1,23 +1,25 @@
 import { defaultPool, defaultSchema, type PostgresSettings } from '../config.ts'
 import { CoreError, isCoreError } from '../errors.ts'
-import type { CommitProbe } from './backend.ts'
-import { hasMeta, insertMeta } from './meta.ts'
-import { hasPending, migrate, refuseOtherSchema } from './migrations.ts'
+import type { CommitProbe, Reader } from './backend.ts'
+import { refuseOtherSchema } from './migrations.ts'
 import { PostgresBackend, PostgresTransaction } from './postgres.ts'
 import { parseDsn, parseDsnForTokens } from './postgres-address.ts'
+import { judgeRoom, judgeServer, readRoom, readServer } from './postgres-checks.ts'
 import { type Connection, type ConnectionSettings, PostgresConnections } from './postgres-connections.ts'
-import { connectionRefusal, lockTimeout, sqlState } from './postgres-errors.ts'
+import { connectionRefusal, sqlState } from './postgres-errors.ts'
 import { isOwnSession, openConnections } from './postgres-pooler.ts'
+import { type Granting, grantRole, grantStatements, refuseRoleName } from './postgres-roles.ts'
+import { isReady, makeTables, refuseUnreadable } from './postgres-tables.ts'
 import type { OpenSettings } from './stores.ts'
 
 export interface PostgresOptions extends PostgresSettings, OpenSettings {
   /** For tests of what happens around COMMIT. */
   readonly probe?: CommitProbe | undefined
+  /** For tests of what takes long. */
+  readonly limits?: ConnectionSettings['limits']
+  /** For tests: how long a change of the tables waits for others. */
+  readonly patienceMs?: number | undefined
 }
-
-/** The versions this program is tried on. */
-const oldestVersion = 15
-const newestTried = 18
 
 /**
  * Opens a PostgreSQL schema for writing and makes or migrates its tables; any number of processes may do so at once.
@@ -26,9 +28,10 @@ const newestTried = 18
 export async function openPostgres(
   options: PostgresOptions,
 ): Promise<{ readonly backend: PostgresBackend; readonly created: boolean; readonly applied: readonly number[] }> {
-  const { connections, settings, location } = await connect(settingsOf(options), options)
+  const { connections, settings, location } = await connect(settingsOf(options), false, options)
   try {
     const done = await prepare(connections, settings, options)
+    await checkRoom(connections, settings, options)
     const { probe, warn = () => {} } = options
     const direct = directSettings(settings, options)
     return { backend: new PostgresBackend({ location, connections, direct, isReadOnly: false, probe, warn }), ...done }
@@ -40,30 +43,56 @@ export async function openPostgres(
 
 /** Opens a PostgreSQL schema for reading alone: migrates nothing and changes nothing. */
 export async function openPostgresForReading(options: PostgresOptions): Promise<PostgresBackend> {
-  const { connections, settings, location } = await connect(settingsOf({ ...options, poolMin: 1 }), options)
+  const { connections, settings, location } = await connect(settingsOf({ ...options, poolMin: 1 }), true, options)
   const direct = directSettings(settings, options)
-  const backend = new PostgresBackend({
-    location,
-    connections,
-    direct,
-    isReadOnly: true,
-    probe: undefined,
-    warn: () => {},
-  })
+  const backend = new PostgresBackend({ location, connections, direct, isReadOnly: true, ...unheard })
   try {
+    await lending(connections, (connection) => refuseUnreadable(connection, settings.schema, location))
     await backend.read((reader) => refuseOtherSchema(reader, location))
     return backend
   } catch (error) {
     await backend.close()
-    throw error
+    throw connectionRefusalOf(error, location)
   }
 }
 
+/** For what is open for a moment, and has nobody who would listen. */
+const unheard = { probe: undefined, warn: () => {} } as const
+
+/** What `grantPostgres` did. */
+export interface Granted {
+  readonly granting: Granting
+  /** What gives the role its rights, each without a semicolon. */
+  readonly statements: readonly string[]
+}
+
+/** Gives a role what the service needs on a store that is there, as far as whoever asks may. */
+export async function grantPostgres(options: PostgresOptions, role: string): Promise<Granted> {
+  const given = directSettings(settingsOf({ ...options, poolMin: 1 }), options)
+  const { connections, settings, location } = await connect(given, false, options)
+  const { schema } = settings
+  const backend = new PostgresBackend({ location, connections, direct: settings, isReadOnly: false, ...unheard })
+  try {
+    const granting = await backend.transaction((tx) => grantRole(tx, schema, role))
+    return { granting, statements: grantStatements(schema, role) }
+  } catch (error) {
+    throw connectionRefusalOf(error, location)
+  } finally {
+    await backend.close()
+  }
+}
+
+/** The statements alone, without asking the server. */
+export function grantsFor({ schema = defaultSchema }: PostgresSettings, role: string): readonly string[] {
+  refuseRoleName(role)
+  return grantStatements(schema, role)
+}
+
 function settingsOf(options: PostgresOptions): ConnectionSettings {
-  const { directDsn, password, schema = defaultSchema } = options
+  const { directDsn, password, schema = defaultSchema, limits } = options
   const { poolMin = defaultPool.min, poolMax = defaultPool.max } = options
   const { address } = addressesOf(options)
-  return { address, password, schema, isPooled: directDsn !== undefined, poolMin, poolMax }
+  return { address, password, schema, isPooled: directDsn !== undefined, poolMin, poolMax, limits }
 }
 
 /** For what needs a session of its own. */
@@ -79,42 +108,29 @@ function addressesOf({ dsn, directDsn, password }: PostgresOptions) {
   return { address, direct: directDsn === undefined ? address : parse(directDsn, 'CC_DB_DIRECT_DSN') }
 }
 
-async function connect(given: ConnectionSettings, { warn = () => {} }: PostgresOptions) {
+async function connect(given: ConnectionSettings, isReader: boolean, { warn = () => {} }: PostgresOptions) {
   const { address } = given
   const location = address.masked
   const { connections, settings } = await openConnections(given, warn)
   try {
-    await lending(connections, (connection) => checkServer(connection, settings, warn))
+    const server = await reading(connections, readServer)
+    for (const sentence of judgeServer(server, location, { isReader })) warn(sentence)
   } catch (error) {
     await connections.close()
-    throw error
+    throw connectionRefusalOf(error, location)
   }
   for (const warning of address.warnings) warn(warning)
   return { connections, settings, location }
 }
 
-async function checkServer(
-  connection: Connection,
-  { address }: ConnectionSettings,
-  warn: (sentence: string) => void,
-): Promise<void> {
-  const location = address.masked
-  const { rows } = await connection.run(`select current_setting('server_version_num')::bigint as "version"`)
-  const { version } = rows[0] as { readonly version: number }
-  const major = Math.floor(version / 10_000)
-  if (major < oldestVersion) throw new CoreError('CC_ERR_SERVER_OLD', { location, found: major, least: oldestVersion })
-  if (major > newestTried) warn(`PostgreSQL ${major} is newer than ${newestTried}, the newest that was tried.`)
-}
-
 /** One process makes or changes tables, and the others wait for it; who finds all as it must be takes no lock. */
 async function prepare(connections: PostgresConnections, settings: ConnectionSettings, options: PostgresOptions) {
-  const { nowMs } = options
+  const { nowMs, patienceMs = migrationPatienceMs } = options
+  const { schema } = settings
   const location = settings.address.masked
-  const isReady = await lending(connections, async (connection) => {
-    const reader = new PostgresTransaction(connection)
-    return !(await hasPending(reader, location)) && (await hasMeta(reader))
-  })
-  if (isReady) return { created: false, applied: [] }
+  if (await lending(connections, (connection) => isReady(connection, schema, location))) {
+    return { created: false, applied: [] }
+  }
   const direct = directSettings(settings, options)
   if (direct.isPooled)
     throw new CoreError('CC_ERR_POOLER', { location, name: 'CC_DB_DSN', why: 'no session is its own' })
@@ -122,7 +138,7 @@ async function prepare(connections: PostgresConnections, settings: ConnectionSet
   try {
     return await lending(own, async (connection) => {
       await refuseShared(connection, direct)
-      return await makeTables(connection, settings.schema, { location, nowMs })
+      return await makeTables(connection, { schema, location, nowMs, patienceMs })
     })
   } catch (error) {
     // The pool was opened by another DSN, so it is this one that leads astray.
@@ -140,33 +156,24 @@ async function refuseShared(connection: Connection, direct: ConnectionSettings):
   throw new CoreError('CC_ERR_POOLER', { ...facts, name: 'CC_DB_DIRECT_DSN' })
 }
 
-/** Together with a number for the schema: the lock of whoever changes its tables. */
-const lockClass = 0x43436f72
+/** How long another process may take to change the tables, and whoever uses them to let go. */
+const migrationPatienceMs = 60_000
 
-async function makeTables(
-  connection: Connection,
-  schema: string,
-  { location, nowMs }: { readonly location: string; readonly nowMs: number },
-) {
-  const tx = new PostgresTransaction(connection)
-  try {
-    await connection.run(`begin; set local lock_timeout = ${migrationLockMs}; set local statement_timeout = 0`)
-    await tx.query(`select pg_advisory_xact_lock($1::int, hashtext($2))`, [lockClass, schema])
-    const isThere = (await tx.query('select 1 from pg_namespace where nspname = $1', [schema])).length > 0
-    if (!isThere) await connection.run(`create schema ${schema}`)
-    const applied = await migrate(tx, async (sql) => void (await connection.run(sql)), { location, nowMs })
-    await insertMeta(tx, nowMs)
-    await connection.run('commit')
-    return { created: applied[0] === 1, applied }
-  } catch (error) {
-    await connection.rollBack()
-    if (sqlState(error) !== lockTimeout) throw error
-    throw new CoreError('CC_ERR_MIGRATING', { location, waitedMs: migrationLockMs }, { cause: error })
-  }
+/** Says so when the processes that share the server may take more connections than it has. */
+async function checkRoom(
+  connections: PostgresConnections,
+  { poolMax, isPooled }: ConnectionSettings,
+  { replicas = 1, warn }: PostgresOptions,
+): Promise<void> {
+  // Behind a pooler it is the pooler that has the server's connections.
+  if (isPooled || !warn) return
+  const sentence = judgeRoom(await reading(connections, readRoom), { replicas, poolMax })
+  if (sentence !== undefined) warn(sentence)
 }
 
-/** How long another process may take to change the tables, and any reader of them to let go. */
-const migrationLockMs = 60_000
+function reading<T>(connections: PostgresConnections, read: (reader: Reader) => Promise<T>): Promise<T> {
+  return lending(connections, (connection) => read(new PostgresTransaction(connection)))
+}
 
 async function lending<T>(connections: PostgresConnections, act: (connection: Connection) => Promise<T>): Promise<T> {
   const connection = await connections.acquire()

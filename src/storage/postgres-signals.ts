@@ -52,7 +52,7 @@ export class PostgresSignals {
     const key = keyOf(hint)
     const other = this.gathered.get(key)
     if (hint.is !== 'timer' || other?.is !== 'timer' || hint.dueMs < other.dueMs) this.gathered.set(key, hint)
-    this.sending ??= setTimeout(() => void this.send(), gatherMs).unref()
+    this.sending ??= setTimeout(() => void this.tellNow(), gatherMs).unref()
   }
 
   /** Resolves after the first try; the session is kept up until the returned function is called. */
@@ -66,7 +66,6 @@ export class PostgresSignals {
     return async () => {
       leaving.abort()
       await keeping
-      await this.send()
     }
   }
 
@@ -126,13 +125,13 @@ export class PostgresSignals {
     else for (const hint of message?.hints ?? []) listener(hint)
   }
 
-  private async send(): Promise<void> {
+  /** What was told is lost when the server is away: whoever has to know finds out by looking. */
+  async tellNow(): Promise<void> {
     clearTimeout(this.sending)
     this.sending = undefined
     if (this.gathered.size === 0) return
     const hints = [...this.gathered.values()]
     this.gathered = new Map()
-    // Whoever has to know finds out by looking; the next hint is on its way when the server is back.
     await this.notify(packed(this.from, hints)).catch(() => {})
   }
 

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { CoreError } from '../errors.ts'
+import { CoreError, isCoreError } from '../errors.ts'
 import {
   type Backend,
   type CommitProbe,
@@ -11,11 +11,21 @@ import {
 import { postgresDialect } from './dialect.ts'
 import type { Fleet } from './fleet.ts'
 import type { HotPath } from './hot-path.ts'
-import type { Connection, ConnectionSettings, Lend, PostgresConnections } from './postgres-connections.ts'
-import { isAnswered, isCollision } from './postgres-errors.ts'
+import {
+  type Connection,
+  type ConnectionSettings,
+  type Lend,
+  longestPauseMs,
+  patienceMs,
+  type PostgresConnections,
+} from './postgres-connections.ts'
+import { isAnswered, isCollision, statementRefusal } from './postgres-errors.ts'
 import { PostgresFleet } from './postgres-fleet.ts'
 import { PostgresHotPath } from './postgres-hot-path.ts'
 import { PostgresSignals } from './postgres-signals.ts'
+
+/** For so long a write that failed says something of the next one. */
+const troubleMs = 5000
 
 /** A transaction is begun anew this often after it met another one, or lost its connection before COMMIT. */
 const maxTries = 8
@@ -23,6 +33,8 @@ const maxTries = 8
 /** Statements of one connection in the seam's words. */
 export class PostgresTransaction implements Transaction {
   readonly dialect = postgresDialect
+  /** Whether anything was learned on it. */
+  hasRead = false
   private readonly connection: Connection
 
   constructor(connection: Connection) {
@@ -30,7 +42,9 @@ export class PostgresTransaction implements Transaction {
   }
 
   async query<R extends object>(sql: string, params?: readonly SqlValue[]): Promise<R[]> {
-    return (await this.connection.run(sql, params)).rows as R[]
+    const { rows } = await this.connection.run(sql, params)
+    this.hasRead = true
+    return rows as R[]
   }
 
   async execute(sql: string, params?: readonly SqlValue[]): Promise<number> {
@@ -64,6 +78,7 @@ export class PostgresBackend implements Backend {
   private readonly writes = new Set<Promise<unknown>>()
   private readonly reads = new Set<Promise<unknown>>()
   private closing: Promise<void> | undefined
+  private full: { readonly error: CoreError; readonly atMs: number } | undefined
 
   constructor(store: PostgresStore) {
     this.store = store
@@ -123,21 +138,38 @@ export class PostgresBackend implements Backend {
     const connection = await this.store.connections.acquire()
     try {
       return await act(connection)
+    } catch (error) {
+      if (error instanceof NothingDone) throw error
+      throw this.note(statementRefusal(error, connection.isLost, this.location))
     } finally {
       connection.release()
     }
   }
 
+  private note(error: unknown): unknown {
+    if (isCoreError(error, 'CC_ERR_SERVER_DISK')) this.full = { error, atMs: performance.now() }
+    return error
+  }
+
+  /** Whether there is room again only a write can tell, and where nothing is to be written nobody would try. */
+  get trouble(): CoreError | undefined {
+    return this.full && performance.now() - this.full.atMs < troubleMs ? this.full.error : undefined
+  }
+
   private async tryAgain<T>(act: () => Promise<T>): Promise<T> {
+    const startedAt = performance.now()
     for (let tries = 1; ; tries += 1) {
       try {
         return await act()
       } catch (error) {
         const isLost = error instanceof NothingDone
-        if (!(isLost || isCollision(error)) || tries >= maxTries) throw isLost ? error.cause : error
+        // A pooler lets its clients in while the server is away.
+        const isOver = tries >= maxTries && (!isLost || performance.now() - startedAt > patienceMs)
+        if (isLost && isOver) throw statementRefusal(error.cause, true, this.location)
+        if (isOver || !(isLost || isCollision(error))) throw error
       }
       // Whoever was in the way is through with it in a moment; two that met must not meet again at once.
-      await delay(Math.random() * 2 ** tries)
+      await delay(Math.min(Math.random() * 2 ** tries, longestPauseMs))
     }
   }
 
@@ -170,15 +202,19 @@ async function ask<R extends object>(connection: Connection, sql: string, params
   }
 }
 
-/** What a body has read it may have counted, so it is run once; a session that had ended before is another thing. */
+/** What a body has read it may have counted, so it is run once; a session that ended before is another thing. */
 async function readWith<T>(connection: Connection, body: (reader: Reader) => Promise<T>): Promise<T> {
   try {
     await connection.run('begin isolation level repeatable read read only')
   } catch (error) {
     throw connection.isLost ? new NothingDone('the connection was lost', { cause: error }) : error
   }
+  const reader = new PostgresTransaction(connection)
   try {
-    return await body(new PostgresTransaction(connection))
+    return await body(reader)
+  } catch (error) {
+    if (connection.isLost && !reader.hasRead) throw new NothingDone('the connection was lost', { cause: error })
+    throw error
   } finally {
     await connection.rollBack()
   }

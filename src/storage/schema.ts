@@ -227,6 +227,13 @@ create index instances_of_workflow on instances (workflow, status, instance_id);
     name: 'work of many processes',
     sql: ({ manyWriters }) => manyWriters,
   },
+  { part: 'coordinator', name: 'tasks in line', sql: ({ line }) => line('tasks') },
+  {
+    part: 'audit',
+    name: 'events and payloads that only grow',
+    sql: ({ growing }) => growing('audit_events', 'payloads'),
+  },
+  { part: 'checkpoint', name: 'checkpoints that only grow', sql: ({ growing }) => growing('checkpoints') },
 ]
 
 const writers = { coordinator: coordinatorSchema, audit: auditSchema, checkpoint: checkpointSchema } as const

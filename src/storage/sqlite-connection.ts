@@ -1,9 +1,6 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import type { SqlValue } from './backend.ts'
 
-/** Marks a file as ours: "CCor" in `pragma application_id`. */
-export const applicationId = 0x43436f72
-
 /** How long SQLite itself waits for a lock. It blocks the event loop meanwhile, so longer waits are ours and asynchronous. */
 const busyTimeoutMs = 50
 

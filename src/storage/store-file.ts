@@ -2,8 +2,9 @@ import { existsSync, lstatSync, readlinkSync, realpathSync, statSync } from 'nod
 import { basename, dirname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { CoreError } from '../errors.ts'
+import { applicationId } from './dialect.ts'
 import { describeLease, type Holder, holdLock, type StoreLock } from './lock.ts'
-import { applicationId, cannotOpen, isNotADatabase, SqliteConnection } from './sqlite-connection.ts'
+import { cannotOpen, isNotADatabase, SqliteConnection } from './sqlite-connection.ts'
 
 /** Two names of one file must meet at one lock, so links are followed. */
 export function settlePath(path: string, links = 0): string {

@@ -3,6 +3,7 @@ import { systemClock } from '../clock.ts'
 import { type PostgresSettings, defaultDbPath } from '../config.ts'
 import { CoreError } from '../errors.ts'
 import type { Backend } from './backend.ts'
+import type { Granted } from './postgres-open.ts'
 
 /** Where a store is: in a file, unless `postgres` says that it is in a database. */
 export interface StorePlace {
@@ -67,6 +68,17 @@ export async function initStore(place: StorePlace): Promise<{ readonly created: 
   const { backend, created } = await openPlace(place, { nowMs: systemClock.nowMs() })
   await backend.close()
   return { created, location: backend.location }
+}
+
+/** Gives a role of a PostgreSQL database what the service needs; `isPrintOnly`: says what would. */
+export async function grantStore(
+  postgres: PostgresSettings,
+  role: string,
+  { isPrintOnly }: { readonly isPrintOnly: boolean },
+): Promise<Granted> {
+  const { grantPostgres, grantsFor } = await import('./postgres-open.ts')
+  if (isPrintOnly) return { granting: 'only printed', statements: grantsFor(postgres, role) }
+  return await grantPostgres({ ...postgres, nowMs: systemClock.nowMs() }, role)
 }
 
 /** Applies the migrations that a store lacks. */

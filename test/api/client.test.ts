@@ -510,7 +510,8 @@ onEachBackend('who waits for a case that nobody runs asks now and then, and not 
   const { answers: _, ...withoutModel } = desk()
   await using next = await api.engine.crash(withoutModel)
   await using service = await serviceOn(next)
-  const clock = new MovedClock()
+  // Its time stands still while a request is on its way to the store.
+  const clock = new MovedClock({ patience: 100, isBusy: () => api.engine.store.underWay > 0 })
   const client = await connectService({ url: service.url }, clock)
   const waiting = client.waitFor(instanceId, { timeoutMs: 10_000 })
 

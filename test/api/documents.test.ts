@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { faults } from '../../src/domain/chain.ts'
 import fc from 'fast-check'
 import { z } from 'zod'
 import { access } from '../../src/api/access.ts'
@@ -43,7 +44,6 @@ import {
 import {
   type CaseView,
   type Decided,
-  findingKinds,
   type Page,
   type StepView,
   type TaskView,
@@ -483,7 +483,7 @@ const reports: fc.Arbitrary<VerifyReport> = fc.record({
     fc.record({
       instanceId: uuid,
       seq: maybe(count),
-      what: fc.constantFrom(...findingKinds),
+      what: fc.constantFrom(...faults),
       where: text,
       detail: text,
     }),

@@ -487,7 +487,8 @@ onEachBackend('a store that cannot be read is not ready, and becomes so again', 
       ping: () => (isBroken ? Promise.reject(new Error('no disk')) : core.ping()),
     })
   await using api = await openApi(open, { ...desk(), wrap })
-  assert.equal((await api.ask('GET', '/health/ready')).status, 503)
+  const { status, body } = await api.ask('GET', '/health/ready')
+  assert.deepEqual([status, body.status], [503, 'unavailable'])
   assert.equal((await api.ask('GET', '/health/live')).status, 200)
 
   isBroken = false

@@ -103,7 +103,7 @@ const commands: Readonly<Record<string, Row>> = {
   'db init': {
     done: () => ['db', 'init'],
     refused: () => ['db', 'init', '--app-role', 'app'],
-    code: 'CC_ERR_NOT_YET',
+    code: 'CC_ERR_USAGE',
     alone: true,
   },
   'db migrate': {
@@ -274,7 +274,6 @@ const announced = [
   ...Object.values(commands).flatMap(({ refused, code, done }) =>
     code === 'CC_ERR_NOT_YET' && !done ? [refused({} as Prepared)] : [],
   ),
-  ['db', 'init', '--app-role', 'app'],
   ['serve', '--port', '0', '--override-limits', 'A test.'],
 ]
 

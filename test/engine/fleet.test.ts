@@ -1,33 +1,10 @@
 import assert from 'node:assert/strict'
+import type { Backend } from '../../src/storage/backend.ts'
 import { openCutProxy } from '../storage/cut-proxy.ts'
 import { turns, until } from '../storage/fixture.ts'
-import { onEachPostgres, type OpenPostgresStore } from '../storage/postgres-store.ts'
-import { type EngineFixture, type EngineOptions, openEngine } from './fixture.ts'
-
-/** Engines on one store, each with connections of its own, as in processes of their own. */
-async function openFleet(open: OpenPostgresStore, ...options: readonly EngineOptions[]) {
-  const store = await open()
-  const engines: EngineFixture[] = []
-  for (const option of options) {
-    const backend = await store.join()
-    engines.push(
-      await openEngine(
-        () => Promise.resolve({ ...store, backend, underWay: 0, [Symbol.asyncDispose]: async () => {} }),
-        option,
-      ),
-    )
-  }
-  return {
-    engines,
-    store,
-    async [Symbol.asyncDispose]() {
-      for (const engine of engines) await engine[Symbol.asyncDispose]()
-      await store[Symbol.asyncDispose]()
-    },
-  }
-}
-
-const without: EngineOptions = { core: { workerConcurrency: 0 } }
+import { onEachPostgres } from '../storage/postgres-store.ts'
+import { type EngineFixture, openEngine } from './fixture.ts'
+import { openFleet, without } from './open-fleet.ts'
 
 onEachPostgres(
   'a case that one process takes is run by another, and whoever waits for it hears of its end',
@@ -134,3 +111,98 @@ onEachPostgres(
     await engine.verify()
   },
 )
+
+onEachPostgres(
+  'what one process cannot run is waited for while others have workers, and refused when none has',
+  async (open) => {
+    const other = { workflows: [{ name: 'other', steps: [{ name: 'first', primitive: 'rare' }] }] }
+    const packs = [{ name: 'rare', ...other, domains: [{ domain_name: 'plain', governance: 'auto' }] }]
+    const rare = { name: 'rare', needsModel: false, requiredParams: [], defaultParams: {} }
+    const primitives = [{ ...rare, run: () => Promise.resolve({ output: {} }) }]
+    await using fleet = await openFleet(open, { packs, core: { primitives }, isStarted: false }, without, {})
+    const [able, waiting, unable] = fleet.engines as [EngineFixture, EngineFixture, EngineFixture]
+    const { instanceId } = await able.submit({ workflow: 'other' })
+    await until(() => unable.complaints.some((complaint) => complaint.includes('CC_ERR_NO_PRIMITIVE')), 'it is met')
+
+    const waited = waiting.core.waitFor(instanceId)
+    // It hears of what was given back as well.
+    able.core.start()
+    assert.equal((await waited).status, 'completed')
+
+    const next = await able.submit({ workflow: 'other' })
+    assert.equal((await waiting.core.waitFor(next.instanceId)).status, 'completed')
+    await able.core.drain()
+    await unable.core.drain()
+    const { instanceId: left } = await able.submit({ workflow: 'other' })
+    await assert.rejects(waiting.core.waitFor(left), { code: 'CC_ERR_NO_PRIMITIVE' })
+  },
+)
+
+onEachPostgres('where no hint arrives, whoever waits hears of the end with a beat', async (open) => {
+  await using fleet = await openFleet(open, { ...without, isDeaf: true }, {})
+  const [api, worker] = fleet.engines as [EngineFixture, EngineFixture]
+  const { instanceId } = await api.submit()
+  let isOver = false
+  const waiting = api.core.waitFor(instanceId).then((view) => {
+    isOver = true
+    return view
+  })
+  await worker.clock.advance(6_000)
+  await worker.reach(instanceId, { status: 'completed' })
+  await turns(50)
+  assert.equal(isOver, false, 'nobody told it')
+
+  await api.clock.advance(2_000)
+
+  assert.equal((await waiting).status, 'completed')
+})
+
+onEachPostgres(
+  'whoever follows cases is told with a beat what hints have missed, at the cost of one statement',
+  async (open) => {
+    const gate = Promise.withResolvers<void>()
+    const first = async () => {
+      await gate.promise
+      return {}
+    }
+    await using fleet = await openFleet(
+      open,
+      { ...without, isDeaf: true },
+      { plays: { first }, core: { workerConcurrency: 50 } },
+    )
+    const [api, worker] = fleet.engines as [EngineFixture, EngineFixture]
+    const ids: string[] = []
+    for (let count = 0; count < 50; count++) ids.push((await worker.submit()).instanceId)
+    const heard: unknown[] = []
+    let known = 0
+    api.core.onChange(
+      (instanceId) => heard.push(instanceId),
+      () => ids.map((instanceId) => [instanceId, known] as const),
+    )
+    known = 1
+    await api.clock.advance(2_000)
+    await turns(50)
+    assert.deepEqual(heard.filter(Boolean), [], 'of nothing that is known already')
+
+    gate.resolve()
+    for (const instanceId of ids) await worker.reach(instanceId, { status: 'completed' })
+    const statements = countStatements(api.store.backend)
+    await api.clock.advance(1_200)
+
+    await until(() => ids.every((instanceId) => heard.includes(instanceId)), 'news of all')
+    assert.ok(statements.count() <= 2, String(statements.count()))
+  },
+)
+
+/** Statements outside of transactions that go to the store from now on, beats not counted. */
+function countStatements(backend: Backend) {
+  let count = 0
+  const { query } = backend
+  Object.assign(backend, {
+    query: (...asked: Parameters<Backend['query']>) => {
+      count += 1
+      return query.apply(backend, asked)
+    },
+  })
+  return { count: () => count }
+}

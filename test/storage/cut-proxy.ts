@@ -17,6 +17,8 @@ export interface CutProxy extends AsyncDisposable {
   hold(text: string): Promise<() => void>
   /** Breaks every connection, and refuses others for so long, as a server does that is started anew. */
   restart(ms: number): void
+  /** From now on nothing that the server says arrives, and no connection breaks; until told otherwise. */
+  hush(isHushed: boolean): void
   /** Whether what it was told has happened. */
   readonly hasCut: boolean
 }
@@ -27,6 +29,7 @@ export async function openCutProxy(dsn: string): Promise<CutProxy> {
   let held: { readonly text: string; readonly reached: (letGo: () => void) => void } | undefined
   const open = new Set<Socket>()
   let isAway = false
+  let isHushed = false
   const door = createServer((near) => {
     if (isAway) return void near.destroy()
     const far = connect(Number(target.port), target.hostname)
@@ -54,6 +57,7 @@ export async function openCutProxy(dsn: string): Promise<CutProxy> {
     })
     far.on('data', (chunk) => {
       if (isLosing) return end()
+      if (isHushed) return
       if (!reached) return void near.write(chunk)
       far.pause()
       reached(() => {
@@ -75,6 +79,9 @@ export async function openCutProxy(dsn: string): Promise<CutProxy> {
       isAway = true
       for (const socket of open) socket.destroy()
       setTimeout(() => (isAway = false), ms)
+    },
+    hush: (on) => {
+      isHushed = on
     },
     get hasCut() {
       return order === undefined

@@ -38,7 +38,7 @@ export async function openPostgresPlace(server?: string): Promise<PostgresPlace>
 /** One session, as at a terminal, with none of our settings but the one that says where the tables are. */
 export function openShell(dsn: string, schema: string): pg.Pool {
   const types = { getTypeParser: (oid: number) => (oid === 20 ? Number : pg.types.getTypeParser(oid)) }
-  return new pg.Pool({
+  const pool = new pg.Pool({
     connectionString: dsn,
     options: `-c search_path=${schema} -c client_min_messages=warning -c lock_timeout=${lockMs}`,
     types: types as pg.CustomTypesConfig,
@@ -46,4 +46,6 @@ export function openShell(dsn: string, schema: string): pg.Pool {
     max: 1,
     idleTimeoutMillis: 0,
   })
+  // A server may be ended under it; the next statement says so.
+  return pool.on('error', () => {})
 }

@@ -19,6 +19,8 @@ export interface ServerOptions {
   readonly files?: Readonly<Record<string, string>>
   /** The folder in which its own is made; unset: that of temporary files. */
   readonly within?: string
+  /** A folder that is yet to be made, for what it keeps against a crash; unset: with the data. */
+  readonly walDir?: string
 }
 
 /** A PostgreSQL of its own for one test; it is gone when the test is, and also when the test is killed. */
@@ -95,14 +97,24 @@ function binariesOf({ binaries = 'embedded' }: ServerOptions, account: Account |
   return bin
 }
 
-function makeCluster(bin: string, folder: PrivateFolder, { password, files = {} }: ServerOptions): void {
+function makeCluster(bin: string, folder: PrivateFolder, { password, files = {}, walDir }: ServerOptions): void {
   const data = folder.path('data')
   mkdirSync(data, { mode: 0o700 })
   folder.own(data)
   folder.write('secret', password ?? '')
   const access =
     password === undefined ? ['--auth=trust'] : ['--auth=scram-sha-256', `--pwfile=${folder.path('secret')}`]
-  const cluster = ['-D', data, '-U', superuser, ...access, '--encoding=UTF8', '--locale=C', '--no-sync']
+  const cluster = [
+    '-D',
+    data,
+    '-U',
+    superuser,
+    ...access,
+    '--encoding=UTF8',
+    '--locale=C',
+    '--no-sync',
+    ...(walDir === undefined ? [] : [`--waldir=${walDir}`]),
+  ]
   execFileSync(join(bin, 'initdb'), cluster, { ...folder.account, cwd: data, stdio: 'pipe' })
   rmSync(folder.path('secret'))
   for (const [name, text] of Object.entries(files)) folder.write(join('data', name), text)

@@ -1,9 +1,9 @@
 import { z } from 'zod'
 import { judgement, listOf } from './shapes.ts'
-import { declared } from './declared.ts'
+import { thinkingPrimitive } from './thinking.ts'
 
 /** Attacks a conclusion from a given point of view, to see whether it stands. */
-export const challenge = declared({
+export const challenge = thinkingPrimitive({
   name: 'challenge',
   requiredParams: ['perspective', 'threat_model'],
   optionalParams: ['subject', 'additional_instructions'],

@@ -1,9 +1,9 @@
 import { z } from 'zod'
 import { confidence, judgement, listOf } from './shapes.ts'
-import { declared } from './declared.ts'
+import { thinkingPrimitive } from './thinking.ts'
 
 /** Puts the case into one of the given categories. */
-export const classify = declared({
+export const classify = thinkingPrimitive({
   name: 'classify',
   requiredParams: ['categories', 'criteria'],
   optionalParams: ['confidence_threshold', 'additional_instructions'],

@@ -1,9 +1,9 @@
 import { z } from 'zod'
 import { judgement, listOf } from './shapes.ts'
-import { declared } from './declared.ts'
+import { thinkingPrimitive } from './thinking.ts'
 
 /** Weighs the options of a case and recommends one, with its warrant. */
-export const deliberate = declared({
+export const deliberate = thinkingPrimitive({
   name: 'deliberate',
   requiredParams: ['instruction'],
   optionalParams: ['focus', 'question', 'constraints', 'additional_instructions'],

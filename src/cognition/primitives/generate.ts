@@ -1,9 +1,9 @@
 import { z } from 'zod'
 import { judgement, listOf } from './shapes.ts'
-import { declared } from './declared.ts'
+import { thinkingPrimitive } from './thinking.ts'
 
 /** Writes the text or document that the case calls for. */
-export const generate = declared({
+export const generate = thinkingPrimitive({
   name: 'generate',
   requiredParams: ['requirements', 'format', 'constraints'],
   optionalParams: ['additional_instructions'],

@@ -2,12 +2,12 @@ import { z } from 'zod'
 import { tiers } from '../../domain/governance.ts'
 import { tierNamed } from '../tier-name.ts'
 import { base, listOf } from './shapes.ts'
-import { declared } from './declared.ts'
+import { thinkingPrimitive } from './thinking.ts'
 
 const lowerCased = (value: unknown) => (typeof value === 'string' ? value.trim().toLowerCase() : value)
 
 /** Says how much human attention the case needs. What it says can raise the tier of a case and never lower it. */
-export const govern = declared({
+export const govern = thinkingPrimitive({
   name: 'govern',
   requiredParams: ['workflow_state', 'governance_context'],
   optionalParams: ['tier_override', 'epistemic_context', 'authorization_level', 'mode', 'additional_instructions'],

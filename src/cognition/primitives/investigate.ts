@@ -1,11 +1,11 @@
 import { z } from 'zod'
 import { judgement, listOf, optionalList } from './shapes.ts'
-import { declared } from './declared.ts'
+import { thinkingPrimitive } from './thinking.ts'
 
 const statements = optionalList(z.string())
 
 /** Answers a question about the case by testing explanations against the evidence. */
-export const investigate = declared({
+export const investigate = thinkingPrimitive({
   name: 'investigate',
   requiredParams: ['question', 'scope'],
   optionalParams: ['available_evidence', 'effort_level', 'additional_instructions'],

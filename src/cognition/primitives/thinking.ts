@@ -17,18 +17,22 @@ export interface Thinking {
   readonly answer: z.ZodType<object>
 }
 
+/** Says what it takes and gives, so that packs can be held against it. */
 export function thinkingPrimitive(thinking: Thinking): Primitive {
-  const { name, requiredParams, defaultParams = {} } = thinking
-  const shown = [...requiredParams, ...thinking.optionalParams, 'context', 'input']
+  const { name, requiredParams, defaultParams = {}, answer } = thinking
+  const optionalParams = [...thinking.optionalParams, 'context', 'input']
+  const shown = [...requiredParams, ...optionalParams]
   return {
     name,
     needsModel: true,
     requiredParams,
+    optionalParams,
     defaultParams,
+    answer,
     async run(call) {
       const params = requireParams(call, requiredParams, defaultParams)
       const prompt = writePrompt(shown.flatMap((key) => (params[key] ? [[key, params[key]] as const] : [])))
-      return await ask(call, { call: 'main', instructions: thinking.instructions, prompt, answer: thinking.answer })
+      return await ask(call, { call: 'main', instructions: thinking.instructions, prompt, answer })
     },
   }
 }

@@ -1,9 +1,9 @@
 import { z } from 'zod'
 import { judgement, listOf, optionalList } from './shapes.ts'
-import { declared } from './declared.ts'
+import { thinkingPrimitive } from './thinking.ts'
 
 /** Holds a subject against rules. What it finds stands: nothing turns `conforms: false` into true. */
-export const verify = declared({
+export const verify = thinkingPrimitive({
   name: 'verify',
   requiredParams: ['rules'],
   optionalParams: ['subject', 'additional_instructions'],
