@@ -50,7 +50,7 @@ test('what a fleet has answered stays true when its processes, its server and th
   await session.end()
   const { problems, figures } = checkFleet(tables, readLogs(fleet.folder))
   const { cutSubmissions, refused } = clients.requests
-  t.diagnostic(JSON.stringify({ ...figures, ...strikes, cutSubmissions, refused, most }))
+  t.diagnostic(JSON.stringify({ ...figures, ...strikes, cutSubmissions, refused, most, turnedAway: fleet.turnedAway }))
   assert.deepEqual(problems, [], about)
   assert.equal(figures.cases, cases)
   assert.deepEqual(fleet.surprises, [], about)

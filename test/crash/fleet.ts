@@ -26,6 +26,8 @@ export class Fleet implements AsyncDisposable {
   readonly workers: readonly FleetWorker[]
   /** What nobody has asked for: processes that have ended by themselves, and what they said. */
   readonly surprises: string[] = []
+  /** Processes that came while the server was away for longer than they wait; whoever looks after them starts others. */
+  turnedAway = 0
   /** What the processes have written to their logs, those that were killed included. */
   readonly logs: string[] = []
   private readonly root: string
@@ -156,9 +158,12 @@ export abstract class Slot {
     void member.ended.then(({ code, signal, stderr }) => {
       this.fleet.logs.push(stderr)
       if (!this.isWanted || this.member !== member) return
-      this.fleet.surprises.push(
-        `${this.words.join(' ')} ended by itself with ${code ?? signal}: ${member.words.slice(-2000)}`,
-      )
+      const { words, isReady } = member
+      if (!isReady && /"code": "CC_ERR_SERVER_AWAY"/.test(words)) this.fleet.turnedAway += 1
+      else {
+        const how = `${this.words.join(' ')} ended by itself with ${code ?? signal}`
+        this.fleet.surprises.push(`${how}: ${words.slice(-2000)}`)
+      }
       this.start()
     })
   }
