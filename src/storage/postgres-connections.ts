@@ -5,7 +5,7 @@ import pg from 'pg'
 import { isCoreError } from '../errors.ts'
 import type { SqlValue } from './backend.ts'
 import type { PostgresAddress } from './postgres-address.ts'
-import { connectionRefusal, isFatal } from './postgres-errors.ts'
+import { connectionRefusal, isFatal, statementRefusal } from './postgres-errors.ts'
 import { qualifier } from './postgres-names.ts'
 
 export interface ConnectionSettings {
@@ -74,8 +74,8 @@ export type SqlParam = SqlValue | readonly SqlValue[] | Buffer
 
 /** The connections of a store: as many as `poolMin` are there from the beginning, `poolMax` at the most. */
 export class PostgresConnections {
+  readonly location: string
   private readonly pool: pg.Pool
-  private readonly location: string
   private readonly poolMin: number
   /** What becomes of a statement on its way; unset where the session is ours, and can keep plans. */
   private readonly rewrite: ((sql: string) => string) | undefined
@@ -131,6 +131,21 @@ export class PostgresConnections {
 
   close(): Promise<void> {
     return this.pool.end()
+  }
+}
+
+/** For what is asked while a store is opened: a session that ends meanwhile is the server's trouble, and told as such. */
+export async function lending<T>(
+  connections: PostgresConnections,
+  act: (connection: Connection) => Promise<T>,
+): Promise<T> {
+  const connection = await connections.acquire()
+  try {
+    return await act(connection)
+  } catch (error) {
+    throw connection.isLost ? statementRefusal(error, true, connections.location) : error
+  } finally {
+    connection.release()
   }
 }
 

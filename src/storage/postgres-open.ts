@@ -5,7 +5,7 @@ import { refuseOtherSchema } from './migrations.ts'
 import { PostgresBackend, PostgresTransaction } from './postgres.ts'
 import { parseDsn, parseDsnForTokens } from './postgres-address.ts'
 import { judgeRoom, judgeServer, readRoom, readServer } from './postgres-checks.ts'
-import { type Connection, type ConnectionSettings, PostgresConnections } from './postgres-connections.ts'
+import { type Connection, type ConnectionSettings, lending, PostgresConnections } from './postgres-connections.ts'
 import { connectionRefusal, sqlState } from './postgres-errors.ts'
 import { isOwnSession, openConnections } from './postgres-pooler.ts'
 import { type Granting, grantRole, grantStatements, refuseRoleName } from './postgres-roles.ts'
@@ -173,15 +173,6 @@ async function checkRoom(
 
 function reading<T>(connections: PostgresConnections, read: (reader: Reader) => Promise<T>): Promise<T> {
   return lending(connections, (connection) => read(new PostgresTransaction(connection)))
-}
-
-async function lending<T>(connections: PostgresConnections, act: (connection: Connection) => Promise<T>): Promise<T> {
-  const connection = await connections.acquire()
-  try {
-    return await act(connection)
-  } finally {
-    connection.release()
-  }
 }
 
 /** What the server refuses while the store is prepared comes of rights and settings, and not of a defect. */

@@ -2,6 +2,7 @@ import { isCoreError } from '../errors.ts'
 import {
   type Connection,
   type ConnectionSettings,
+  lending,
   PostgresConnections,
   searchPath,
   timeouts,
@@ -48,13 +49,8 @@ export async function isOwnSession(connection: Connection, { schema }: Connectio
   return (await sessionOf(connection)).searchPath === searchPath(schema)
 }
 
-async function readSession(connections: PostgresConnections): Promise<Session> {
-  const connection = await connections.acquire()
-  try {
-    return await sessionOf(connection)
-  } finally {
-    connection.release()
-  }
+function readSession(connections: PostgresConnections): Promise<Session> {
+  return lending(connections, sessionOf)
 }
 
 async function sessionOf(connection: Connection): Promise<Session> {

@@ -1,13 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { domain, errandOf, workflow } from './errands.ts'
+import { domain, type Errand, errandOf, workflow } from './errands.ts'
 import type { Fleet } from './fleet.ts'
 import { type ClientLine, LineLog, placesIn } from './logs.ts'
 import { Requests } from './requests.ts'
 
 /** How many submit at the same time. */
 const clients = 20
-/** Between two cases of one of them, on average. */
-const pauseMs = 300
+/** Cases come no faster than this, so that the storm meets them all the time. */
+const paceMs = 20
 /** A reviewer decides so many tasks, and then thinks for so long. */
 const decisionsAtOnce = 2
 const thinkMs = 500
@@ -27,12 +27,16 @@ export class FleetClients {
   readonly requests: Requests
   private readonly log: LineLog<ClientLine>
   private readonly options: ClientOptions
+  private startedAt = 0
   private count = 0
   private isOver = false
 
   constructor(fleet: Fleet, options: ClientOptions) {
     const { about, patienceMs, draw } = options
-    const url = () => fleet.replicas[draw(fleet.replicas.length)]!.url
+    const url = () => {
+      fleet.refuseOver()
+      return fleet.replicas[draw(fleet.replicas.length)]!.url
+    }
     this.log = new LineLog(placesIn(fleet.folder).client)
     this.requests = new Requests({ secrets: fleet.secrets, url, about, patienceMs })
     this.options = options
@@ -40,6 +44,7 @@ export class FleetClients {
 
   /** Resolves once every case was accepted; tasks are decided meanwhile. */
   async work(): Promise<void> {
+    this.startedAt = performance.now()
     const deciding = this.decideOn()
     await Promise.all(Array.from({ length: clients }, () => this.submitOn()))
     this.isOver = true
@@ -56,11 +61,11 @@ export class FleetClients {
   }
 
   private async submitOn(): Promise<void> {
-    const { cases, draw } = this.options
-    while (this.count < cases) {
+    while (this.count < this.options.cases) {
       const number = this.count++
+      await delay(Math.max(number * paceMs - (performance.now() - this.startedAt), 0))
       const key = `errand-${number}`
-      const errand = errandOf(number)
+      const errand = fleetErrand(number)
       this.log.add({ what: 'asked', key, errand })
       // Now and then twice, be it of the same replica or of another.
       for (let time = number % 10 === 0 ? 2 : 1; time > 0; time--) {
@@ -68,7 +73,6 @@ export class FleetClients {
         const { status, instance_id: instance } = await this.requests.ask('POST', '/v1/cases', { body, key })
         this.log.add({ what: 'accepted', key, instance, seen: status === 200 })
       }
-      await delay(draw(2 * pauseMs))
     }
   }
 
@@ -86,4 +90,10 @@ export class FleetClients {
       await delay(thinkMs)
     }
   }
+}
+
+/** As varied as any errand, and shorter: what counts here is that there are many. */
+function fleetErrand(number: number): Errand {
+  const errand = errandOf(number)
+  return { ...errand, repeats: number % 8 < 4 ? 0 : errand.repeats }
 }

@@ -30,10 +30,14 @@ test('what a fleet has answered stays true when its processes, its server and th
   const clients = new FleetClients(fleet, { cases, draw: randomFrom(seed + 1), about, patienceMs })
   const sessions = countingSessions(fleet)
 
-  const [strikes] = await Promise.all([
-    storm(fleet, { kills, draw }).finally(() => phase('storm over')),
-    clients.work().finally(() => phase('all submitted')),
-  ])
+  const storming = storm(fleet, { kills, draw }).finally(() => phase('storm over'))
+  const working = clients.work().finally(() => phase('all submitted'))
+  const [strikes] = await Promise.all([storming, working]).catch(async (error: unknown) => {
+    const defects = defectsIn(fleet.allLogs).join('\n')
+    await fleet[Symbol.asyncDispose]()
+    await Promise.allSettled([storming, working])
+    throw new Error(`${String(error)}\n${defects}`, { cause: error })
+  })
   await clients.comesToRest()
   phase('rest')
   const most = await sessions.stop()
@@ -46,7 +50,7 @@ test('what a fleet has answered stays true when its processes, its server and th
   await session.end()
   const { problems, figures } = checkFleet(tables, readLogs(fleet.folder))
   const { cutSubmissions, refused } = clients.requests
-  t.diagnostic(JSON.stringify({ ...figures, ...strikes, cutSubmissions, refused, most }))
+  t.diagnostic(JSON.stringify({ ...figures, ...strikes, cutSubmissions, refused, most, turnedAway: fleet.turnedAway }))
   assert.deepEqual(problems, [], about)
   assert.equal(figures.cases, cases)
   assert.deepEqual(fleet.surprises, [], about)
@@ -80,7 +84,7 @@ function countingSessions(fleet: Fleet) {
   const counting = (async () => {
     while (!isOver) {
       most = Math.max(most, await fleet.countSessions().catch(() => 0))
-      await delay(250)
+      await delay(500)
     }
   })()
   return {

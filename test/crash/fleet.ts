@@ -26,9 +26,12 @@ export class Fleet implements AsyncDisposable {
   readonly workers: readonly FleetWorker[]
   /** What nobody has asked for: processes that have ended by themselves, and what they said. */
   readonly surprises: string[] = []
+  /** Processes that came while the server was away for longer than they wait; whoever looks after them starts others. */
+  turnedAway = 0
   /** What the processes have written to their logs, those that were killed included. */
   readonly logs: string[] = []
   private readonly root: string
+  private isOver = false
 
   private constructor(parts: Pick<Fleet, 'folder' | 'secrets' | 'server'> & { root: string }, places: Places) {
     this.folder = parts.folder
@@ -94,7 +97,18 @@ export class Fleet implements AsyncDisposable {
     return openSession(this.server.dsn, schema)
   }
 
+  /** Everything that processes have written to their logs so far, those that were killed included. */
+  get allLogs(): readonly string[] {
+    return [...this.logs, ...this.slots.map(({ member }) => member.log)]
+  }
+
+  /** Throws once the fleet is gone, so that whoever still works on it ends. */
+  refuseOver(): void {
+    if (this.isOver) throw new Error('the fleet is gone')
+  }
+
   async ask<R extends object>(sql: string, ...params: readonly string[]): Promise<R[]> {
+    this.refuseOver()
     const session = await this.openSession()
     try {
       return (await session.query<R>(sql, [...params])).rows
@@ -104,6 +118,8 @@ export class Fleet implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.isOver) return
+    this.isOver = true
     await Promise.all(this.slots.map((slot) => slot.abandon()))
     await Promise.all(this.workers.map(({ proxy }) => proxy[Symbol.asyncDispose]()))
     await this.server[Symbol.asyncDispose]()
@@ -134,6 +150,7 @@ export abstract class Slot {
   protected abstract get words(): readonly string[]
 
   start(): void {
+    this.fleet.refuseOver()
     const order: ServedOrder = { folder: this.fleet.folder, round: ++round }
     const member = new Member(this.words, { ...this.env, ERRANDS: JSON.stringify(order) })
     this.member = member
@@ -141,9 +158,12 @@ export abstract class Slot {
     void member.ended.then(({ code, signal, stderr }) => {
       this.fleet.logs.push(stderr)
       if (!this.isWanted || this.member !== member) return
-      this.fleet.surprises.push(
-        `${this.words.join(' ')} ended by itself with ${code ?? signal}: ${member.words.slice(-2000)}`,
-      )
+      const { words, isReady } = member
+      if (!isReady && /"code": "CC_ERR_SERVER_AWAY"/.test(words)) this.fleet.turnedAway += 1
+      else {
+        const how = `${this.words.join(' ')} ended by itself with ${code ?? signal}`
+        this.fleet.surprises.push(`${how}: ${words.slice(-2000)}`)
+      }
       this.start()
     })
   }

@@ -9,6 +9,7 @@ export class Member {
   /** What it says of itself when it is ready. Never resolves when it ends before that. */
   readonly about: Promise<{ readonly url: string; readonly worker_id: string }>
   readonly ended: Promise<Ended>
+  isReady = false
   private readonly child: ChildProcess
   private stdout = ''
   private stderr = ''
@@ -18,7 +19,10 @@ export class Member {
     this.about = new Promise((resolve) => {
       this.child.stdout!.setEncoding('utf8').on('data', (text: string) => {
         this.stdout += text
-        if (this.stdout.endsWith('}\n')) resolve(JSON.parse(this.stdout))
+        if (!this.stdout.endsWith('}\n')) return
+        const document = JSON.parse(this.stdout)
+        this.isReady = document.code === undefined
+        if (this.isReady) resolve(document)
       })
     })
     this.child.stderr!.setEncoding('utf8').on('data', (text: string) => (this.stderr += text))

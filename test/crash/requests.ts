@@ -14,6 +14,10 @@ export interface Asking {
   readonly as?: keyof Secrets
 }
 
+/** Between two tries. */
+const firstPauseMs = 20
+const longestPauseMs = 100
+
 /** Sends each request until somebody answers it, to whichever replica is named at that moment. */
 export class Requests {
   /** Submissions whose connection broke before there was an answer. */
@@ -53,8 +57,9 @@ export class Requests {
     }
     let answer: any
     await this.bounded(async () => {
+      const url = this.url()
       try {
-        const sent = await fetch(`${this.url()}${path}`, {
+        const sent = await fetch(`${url}${path}`, {
           method,
           headers,
           signal: AbortSignal.timeout(this.patienceMs),
@@ -78,9 +83,9 @@ export class Requests {
 
   async bounded(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
     const startedAt = performance.now()
-    while (!(await condition())) {
+    for (let pauseMs = firstPauseMs; !(await condition()); pauseMs = Math.min(pauseMs * 1.5, longestPauseMs)) {
       if (performance.now() - startedAt > this.patienceMs) throw new Error(`${what} did not come, ${this.about}`)
-      await delay(20)
+      await delay(pauseMs)
     }
   }
 }

@@ -140,6 +140,19 @@ onEachPostgres(
   },
 )
 
+onEachPostgres('a server that goes away while a store is opened is away, and nothing unforeseen', async (open) => {
+  await using store = await open()
+  await using proxy = await openCutProxy(store.dsn)
+  for (const text of ['current_user::text', 'server_version', 'schema_migrations']) {
+    proxy.cut('after', text)
+
+    const opening = openPostgres({ dsn: proxy.dsn, schema: store.schema, nowMs: 1, poolMin: 0, poolMax: 1 })
+
+    await assert.rejects(opening, { code: 'CC_ERR_SERVER_AWAY' }, text)
+    assert.ok(proxy.hasCut, text)
+  }
+})
+
 onEachPostgres('two transactions that wait for each other both come to their end', async (open) => {
   await using store = await open()
   const { backend } = store
