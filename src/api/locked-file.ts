@@ -13,7 +13,7 @@ const lockRetryMs = 25
 /** Nobody but its owner reads or writes the file. */
 const ownerOnly = 0o600
 
-export interface Replacing {
+interface Replacing {
   /** What is replaced: it has an owner who goes on reading it, and perhaps even narrower rights. */
   readonly before: BigIntStats | undefined
   readonly lock: FileLock
@@ -57,7 +57,7 @@ export async function takeLock(path: string, clock: Clock): Promise<FileLock> {
   }
 }
 
-export class FileLock implements AsyncDisposable {
+class FileLock implements AsyncDisposable {
   private readonly path: string
   private readonly handle: FileHandle
 
