@@ -669,6 +669,12 @@ export const catalogue = {
     says: 'The service is starting.',
     remedy: 'Ask again in a second.',
   },
+  CC_ERR_STORE_AWAY: {
+    exit: 1,
+    status: 503,
+    says: 'The service at {url} cannot read its store.',
+    remedy: 'It goes on by itself once the store can be read; the log of the service says why it cannot.',
+  },
   CC_ERR_STORE_BUSY: {
     exit: 1,
     status: 503,

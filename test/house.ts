@@ -23,6 +23,7 @@ const groundFiles = new Set([
   'dsn.ts',
   'entra.ts',
   'errors.ts',
+  'file-errors.ts',
   'log.ts',
   'setting-sources.ts',
   'setting-values.ts',

@@ -190,16 +190,12 @@ async function rested(
 }
 
 /** Refuses what cannot be the id of a case, before it meets a database. */
-export function checkCaseId(instanceId: string): void {
+function checkCaseId(instanceId: string): void {
   if (!isId(instanceId)) throw new CoreError('CC_ERR_UNKNOWN_CASE', { instanceId })
 }
 
 /** A case as this caller may see it: to a submitter the cases of others do not exist. */
-export async function requireCase(
-  core: Pick<CaseVerbs, 'getCase'>,
-  caller: Caller,
-  instanceId: string,
-): Promise<CaseView> {
+async function requireCase(core: Pick<CaseVerbs, 'getCase'>, caller: Caller, instanceId: string): Promise<CaseView> {
   checkCaseId(instanceId)
   const view = await core.getCase(instanceId)
   const own = ownCasesOf(caller)

@@ -1,10 +1,10 @@
 import { z } from 'zod'
 import { auditEventTypes } from '../domain/audit.ts'
+import { faults } from '../domain/chain.ts'
 import { tiers } from '../domain/governance.ts'
 import { instanceStatuses, workStates } from '../domain/instance.ts'
 import { roles } from '../domain/role.ts'
 import { decisions, taskStatuses } from '../domain/task.ts'
-import { faults } from '../domain/chain.ts'
 
 /**
  * What the API answers, field by field: for the OpenAPI document, and for the client, which checks every answer. The

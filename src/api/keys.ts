@@ -10,7 +10,8 @@ import { isSamePerson } from '../domain/task.ts'
 import { checkActor } from '../engine/actor.ts'
 import { engineActor } from '../engine/recording.ts'
 import { CoreError, isCoreError } from '../errors.ts'
-import { codeOf, replaceFile, takeLock, unless } from './locked-file.ts'
+import { fileTrouble } from '../file-errors.ts'
+import { replaceFile, takeLock, unless } from './locked-file.ts'
 
 /** Two versions of a file that was only just changed may have the same times: clocks of file systems are coarse. */
 const settlingMs = 3_000
@@ -200,14 +201,7 @@ function refuseTwice(values: readonly string[]): void {
   if (twice !== undefined) throw new Error(`'${twice}' is there twice`)
 }
 
-const problems: Readonly<Record<string, string>> = {
-  ENOENT: 'it is not there',
-  EACCES: 'this user may not use it',
-  EPERM: 'this user may not use it',
-}
-
 function unusable(file: string, cause: unknown): CoreError {
-  const message = cause instanceof Error ? cause.message : String(cause)
-  const problem = problems[codeOf(cause) ?? ''] ?? message.replace(/\.$/, '').replace(/^The /, 'the ')
+  const problem = fileTrouble(cause, 'it is not there').replace(/\.$/, '').replace(/^The /, 'the ')
   return new CoreError('CC_ERR_KEYS_FILE', { file, problem }, { cause })
 }

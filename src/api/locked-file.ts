@@ -3,6 +3,7 @@ import type { BigIntStats } from 'node:fs'
 import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { Clock } from '../clock.ts'
+import { codeOf } from '../file-errors.ts'
 
 /** Whoever holds the lock longer than this has died. */
 const staleLockMs = 10_000
@@ -12,11 +13,7 @@ const lockRetryMs = 25
 /** Nobody but its owner reads or writes the file. */
 const ownerOnly = 0o600
 
-export function codeOf(error: unknown): string | undefined {
-  return (error as NodeJS.ErrnoException).code
-}
-
-export interface Replacing {
+interface Replacing {
   /** What is replaced: it has an owner who goes on reading it, and perhaps even narrower rights. */
   readonly before: BigIntStats | undefined
   readonly lock: FileLock
@@ -60,7 +57,7 @@ export async function takeLock(path: string, clock: Clock): Promise<FileLock> {
   }
 }
 
-export class FileLock implements AsyncDisposable {
+class FileLock implements AsyncDisposable {
   private readonly path: string
   private readonly handle: FileHandle
 

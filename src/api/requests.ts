@@ -109,6 +109,7 @@ function refusalOf(url: string, answer: Response, content: unknown): CoreError {
   if (!data) {
     // A service that is not ready says so in a document of its own.
     const health = healthDocument.safeParse(content).data
+    if (health?.status === 'unavailable') return new CoreError('CC_ERR_STORE_AWAY', { url })
     if (health) return new CoreError(health.status === 'draining' ? 'CC_ERR_CLOSED' : 'CC_ERR_STARTING')
     return new CoreError('CC_ERR_SERVICE', { url, problem: `status ${answer.status}` })
   }

@@ -23,7 +23,7 @@ declare module 'fastify' {
 }
 
 /** What a route takes and answers, for checking what comes in and for saying so in the OpenAPI document. */
-export interface RouteWords<Params, Query, Body> {
+interface RouteWords<Params, Query, Body> {
   readonly summary: string
   readonly description?: string
   readonly tag: 'cases' | 'tasks' | 'service'
@@ -48,7 +48,7 @@ export interface Call<Params, Query, Body> {
 }
 
 /** What a handler returns is the answer, as JSON; nothing when it has answered by itself. */
-export type Handler<Params, Query, Body> = (call: Call<Params, Query, Body>) => Promise<object | string | undefined>
+type Handler<Params, Query, Body> = (call: Call<Params, Query, Body>) => Promise<object | string | undefined>
 
 /** Where nobody is asked for a name. */
 const nobody: Caller = { actor: 'unverified:nobody', roles: [] }

@@ -266,4 +266,4 @@ function isPassing(error: unknown): boolean {
   return passing.some((code) => isCoreError(error, code))
 }
 
-const passing = ['CC_ERR_SERVICE_AWAY', 'CC_ERR_STARTING', 'CC_ERR_CLOSED'] as const
+const passing = ['CC_ERR_SERVICE_AWAY', 'CC_ERR_STARTING', 'CC_ERR_STORE_AWAY', 'CC_ERR_CLOSED'] as const

@@ -1,10 +1,10 @@
 import type { Command } from 'commander'
 import type { Core } from '../engine/core.ts'
 import { type Act, example } from './command.ts'
-import type { Context, Service } from './context.ts'
+import type { Context } from './context.ts'
 import type { DemoPack } from './demo-packs.ts'
 import { exits } from './running.ts'
-import { aboutService, serveToTheEnd, showService, withService } from './serve.ts'
+import { aboutService, type Serving, serveToTheEnd, showService, withService } from './serve.ts'
 
 const demoDbPath = 'data/demo.db'
 
@@ -31,27 +31,27 @@ async function runDemo(context: Context, { keep }: { readonly keep?: boolean }):
   if (!keep) return await here.writing(settings, (core) => playDemo(here, core, packs))
   return await here.interruption.hold(async () => {
     const { log } = await here.openLog('warn')
-    return await withService(here, log, (service) =>
-      here.writing({ ...settings, log, url: service.url }, (core) => playDemo(here, core, packs, service)),
+    return await withService(here, log, (serving) =>
+      here.writing({ ...settings, log, url: serving.service.url }, (core) => playDemo(here, core, packs, serving)),
     )
   })
 }
 
-async function playDemo(context: Context, core: Core, packs: readonly DemoPack[], service?: Service): Promise<number> {
+async function playDemo(context: Context, core: Core, packs: readonly DemoPack[], serving?: Serving): Promise<number> {
   const { play } = await import('./demo-play.ts')
   const { demoJson, introduce, showDemo } = await import('./demo-report.ts')
   const { terminal } = context
   introduce(context, packs)
-  service?.serve(core)
+  serving?.service.serve(core)
   const result = await play(context, core, packs)
   terminal.mark(core.simulated)
-  const about = service && (await aboutService(context, service, core))
+  const about = serving && (await aboutService(context, serving, core))
   terminal.document({ ...demoJson(context, result), ...(about && { service: about }) })
   showDemo(context, result)
-  if (service && about) {
+  if (serving && about) {
     terminal.out.line()
     showService(context, core, about)
-    await serveToTheEnd(context, service, core)
+    await serveToTheEnd(context, serving.service, core)
   }
   if (!result.report.valid) return exits.verificationFailed
   return result.cases.every(({ surprises }) => surprises.length === 0) ? exits.done : exits.failed

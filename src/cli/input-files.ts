@@ -4,6 +4,7 @@ import { isAbsolute, relative } from 'node:path'
 import type { Readable } from 'node:stream'
 import { isJsonObject, type Json, type JsonObject, maxJsonBytes, parseJson } from '../domain/json.ts'
 import { CoreError, isCoreError } from '../errors.ts'
+import { fileTrouble } from '../file-errors.ts'
 
 /** A file of many cases may be larger than one case; its values take many times as much memory as its text. */
 const maxCaseFileBytes = 8 * maxJsonBytes
@@ -48,7 +49,7 @@ async function readBytes(file: string, maxBytes: number): Promise<Buffer> {
     return await readWhole(createReadStream(file), maxBytes)
   } catch (cause) {
     if (isCoreError(cause)) throw cause
-    throw new CoreError('CC_ERR_FILE', { file, verb: 'read', why: reasonOf(cause) }, { cause })
+    throw new CoreError('CC_ERR_FILE', { file, verb: 'read', why: fileTrouble(cause) }, { cause })
   }
 }
 
@@ -73,20 +74,8 @@ export async function writeNewFile(file: string, text: string): Promise<void> {
   try {
     await writeFile(file, text, { flag: 'wx' })
   } catch (cause) {
-    throw new CoreError('CC_ERR_FILE', { file, verb: 'written', why: reasonOf(cause) }, { cause })
+    throw new CoreError('CC_ERR_FILE', { file, verb: 'written', why: fileTrouble(cause) }, { cause })
   }
-}
-
-const reasons: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such file or folder',
-  EISDIR: 'it is a folder',
-  EACCES: 'it is not allowed',
-  EEXIST: 'there is a file of that name',
-}
-
-function reasonOf(error: unknown): string {
-  const { code = '', message } = error as NodeJS.ErrnoException
-  return reasons[code] ?? message
 }
 
 /** A path as people read it: from where they stand, unless that leads away. */

@@ -7,7 +7,7 @@ import type { Log } from '../log.ts'
 import { originInWords } from '../setting-sources.ts'
 import { shownSettings } from '../shown-settings.ts'
 import { type Act, example } from './command.ts'
-import type { Context, Service } from './context.ts'
+import type { Context, KeyFile, Service } from './context.ts'
 import { strong } from './lines.ts'
 
 export function addServe(program: Command, act: Act): void {
@@ -31,31 +31,38 @@ async function serveStore(context: Context, { overrideLimits }: { readonly overr
   }
   await context.interruption.hold(async () => {
     const { log } = await context.openLog('info')
-    await withService(context, log, async (service) => {
-      const settings = { ...context.submittingSettings, log, url: service.url }
-      await context.writing(settings, (core) => serve(context, service, core))
+    await withService(context, log, async (serving) => {
+      const settings = { ...context.submittingSettings, log, url: serving.service.url }
+      await context.writing(settings, (core) => serve(context, serving, core))
     })
   })
 }
 
+/** A service, and the keys of those whom it lets in; without them everybody on this machine. */
+export interface Serving {
+  readonly service: Service
+  readonly keys: KeyFile | undefined
+}
+
 /** The service listens before the store is opened, so that its holder can be reached from the first moment. */
-export async function withService<T>(context: Context, log: Log, body: (service: Service) => Promise<T>): Promise<T> {
+export async function withService<T>(context: Context, log: Log, body: (serving: Serving) => Promise<T>): Promise<T> {
   const { host, port, rateLimit, apiKeysFile } = context.config
   const keys = apiKeysFile === undefined ? undefined : await context.openKeys()
   await keys?.list()
   const defaultActor = context.actor
   const service = await context.services.start({ host, port, keys, defaultActor, rateLimit, log })
   try {
-    return await body(service)
+    return await body({ service, keys })
   } finally {
     await service.close()
   }
 }
 
-async function serve(context: Context, service: Service, core: Core): Promise<void> {
+async function serve(context: Context, serving: Serving, core: Core): Promise<void> {
+  const { service } = serving
   service.serve(core)
   core.start()
-  const about = await aboutService(context, service, core)
+  const about = await aboutService(context, serving, core)
   context.terminal.document(about)
   showService(context, core, about)
   await serveToTheEnd(context, service, core)
@@ -79,9 +86,8 @@ export async function untilTheEnd({ interruption }: Context, core: Core): Promis
 }
 
 /** What runs here, for programs. */
-export async function aboutService(context: Context, service: Service, core: Core) {
+export async function aboutService(context: Context, { service, keys }: Serving, core: Core) {
   const { config } = context
-  const keys = config.apiKeysFile === undefined ? undefined : await (await context.openKeys()).list()
   const [first] = core.listWorkflows()
   return {
     url: service.url,
@@ -96,7 +102,7 @@ export async function aboutService(context: Context, service: Service, core: Cor
       replicas: config.postgres ? 'any number of processes on this database' : 'one process on this file',
       body: 'bodies up to 1 MiB',
     },
-    keys: keys ? keys.length : null,
+    keys: keys ? (await keys.list()).length : null,
     settings: shownSettings(config),
     next: first
       ? context.next('submit', first.workflow, '--domain', first.domain, '--input', 'case.json')

@@ -4,6 +4,7 @@ import type { Condition, Operand, Operator, Path } from './condition-parser.ts'
 import { parseCondition } from './conditions.ts'
 import type { Field } from './pack-fields.ts'
 import type { Known, Oddity } from './pack-known.ts'
+import { wholeWord } from './whole-word.ts'
 
 /** One comparison of a condition in which something is odd, by the text at which that shows. */
 export interface OddComparison extends Oddity {
@@ -95,15 +96,11 @@ function rightLiteral({ type, values }: Field): string {
 function oddCategory(literals: readonly Json[], { name, params }: Step): Oddity | undefined {
   const categories = [params.categories].flat().map(String).join('\n')
   if (categories.includes('${') || categories.includes('[domain.')) return undefined
-  const missing = literals.find((value) => typeof value === 'string' && !hasWord(categories, value))
+  const isListed = (value: string) => wholeWord(value, { hyphensJoin: true }).test(categories)
+  const missing = literals.find((value) => typeof value === 'string' && !isListed(value))
   return missing === undefined
     ? undefined
     : { what: `'${String(missing)}' is not among the categories of ${name}`, right: 'spell it as in `categories`' }
-}
-
-function hasWord(text: string, word: string): boolean {
-  const literal = word.replaceAll(/[\\^$.*+?()[\]{}|/]/g, '\\$&')
-  return new RegExp(`(?<![\\p{L}\\p{N}_-])${literal}(?![\\p{L}\\p{N}_-])`, 'u').test(text)
 }
 
 /** A count that the bound of the step never lets it reach. */

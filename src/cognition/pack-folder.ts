@@ -1,6 +1,7 @@
 import { readdir, readFile, realpath, stat } from 'node:fs/promises'
 import { join, relative, resolve, sep } from 'node:path'
 import { CoreError, isCoreError } from '../errors.ts'
+import { fileTrouble, isAbsent } from '../file-errors.ts'
 import { type Findings, jsonSource, parseYaml, type Source } from './pack-source.ts'
 import { isObject } from './tools.ts'
 
@@ -19,8 +20,8 @@ export class PackFolder {
   }
 
   static async open(path: string, findings: Findings): Promise<PackFolder> {
-    const dir = await realpath(path).catch((cause: NodeJS.ErrnoException) => {
-      const why = isAbsent(cause) ? 'there is no such folder' : cause.message
+    const dir = await realpath(path).catch((cause: unknown) => {
+      const why = fileTrouble(cause, 'there is no such folder')
       throw new CoreError('CC_ERR_NO_PACK', { dir: path, why }, { cause })
     })
     if ((await stat(dir)).isDirectory()) return new PackFolder(dir, findings)
@@ -73,8 +74,10 @@ export class PackFolder {
       this.findings.refuse({ file: name }, `${status.size} bytes`, `stay within ${maxFileBytes} bytes a file`)
       return undefined
     }
+    const bytes = await this.opened(name, readFile(path))
+    if (bytes === undefined) return undefined
     try {
-      return new TextDecoder('utf-8', { fatal: true }).decode(await readFile(path))
+      return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
     } catch {
       this.findings.refuse({ file: name }, 'not UTF-8', 'save the file as UTF-8')
       return undefined
@@ -85,7 +88,8 @@ export class PackFolder {
   async names(folder: string): Promise<string[] | undefined> {
     const path = await this.inside(folder)
     if (path === undefined || !(await stat(path)).isDirectory()) return undefined
-    const entries = await readdir(path, { withFileTypes: true })
+    const entries = await this.opened(folder, readdir(path, { withFileTypes: true }))
+    if (entries === undefined) return undefined
     const names = entries.filter((entry) => !entry.isDirectory()).map(({ name }) => join(folder, name))
     if (names.length > maxFiles)
       this.findings.refuse({ file: folder }, `${names.length} files`, `stay within ${maxFiles}`)
@@ -96,36 +100,35 @@ export class PackFolder {
   async named(folder: string, config: Source, key: string): Promise<readonly string[]> {
     const names = await this.names(folder)
     const isAsked = isObject(config.data) && typeof config.data[key] === 'string'
-    if (!names && (isAsked || key === 'workflow_dir' || key === 'domain_dir')) {
+    const isRefused = this.findings.errors.some(({ place }) => place.file === folder)
+    if (!names && !isRefused && (isAsked || key === 'workflow_dir' || key === 'domain_dir')) {
       const right = `set \`${key}\` to a folder of the pack`
       this.findings.refuse(config.locate([key]), `there is no folder '${folder}'`, right)
     }
     return names ?? []
   }
 
-  /** The real path of something that is there; what cannot be looked at, and a link out of the pack, are refused. */
+  /** The real path of something that is there; a link that leads out of the pack is refused. */
   private async inside(name: string): Promise<string | undefined> {
-    let path: string
-    try {
-      path = await realpath(resolve(this.root, name))
-    } catch (error) {
-      if (isAbsent(error)) return undefined
-      const { code = 'no reason given' } = error as NodeJS.ErrnoException
-      this.findings.refuse({ file: name }, `it cannot be opened (${code})`, 'let this program read it')
-      return undefined
-    }
-    if (this.contains(path)) return path
+    const path = await this.opened(name, realpath(resolve(this.root, name)))
+    if (path === undefined || this.contains(path)) return path
     this.findings.refuse({ file: name }, 'a link that leaves the pack', 'put the file itself into the pack')
     return undefined
+  }
+
+  /** Undefined when nothing is there; what is there and cannot be opened is refused, and does not pass for absent. */
+  private async opened<T>(name: string, opening: Promise<T>): Promise<T | undefined> {
+    try {
+      return await opening
+    } catch (error) {
+      const what = `cannot be opened: ${fileTrouble(error)}`
+      if (!isAbsent(error)) this.findings.refuse({ file: name }, what, 'make it readable for this program')
+      return undefined
+    }
   }
 
   private contains(path: string): boolean {
     const way = relative(this.root, path)
     return way !== '..' && !way.startsWith(`..${sep}`) && resolve(this.root, way) === path
   }
-}
-
-function isAbsent(error: unknown): boolean {
-  const { code } = error as NodeJS.ErrnoException
-  return code === 'ENOENT' || code === 'ENOTDIR'
 }

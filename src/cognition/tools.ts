@@ -2,6 +2,7 @@ import type { Json, JsonObject } from '../domain/json.ts'
 import type { Fixture, PackDocument } from '../domain/workflow.ts'
 import { visibleInput, withoutHidden } from './hidden-keys.ts'
 import { calculateSettlement, settlementTool } from './settlement.ts'
+import { wholeWord } from './whole-word.ts'
 
 /** What retrieve may ask: the names of its sources with what each of them says. */
 export type Tools = ReadonlyMap<string, Json>
@@ -52,11 +53,6 @@ export function toolsNamedIn(specification: string, tools: Tools): readonly stri
   const names = [...tools.keys()]
   const named = names.filter((name) => wholeWord(name).test(specification))
   return named.some((name) => /[_-]/.test(name)) ? named : names
-}
-
-function wholeWord(name: string): RegExp {
-  const literal = name.replaceAll(/[\\^$.*+?()[\]{}|/]/g, '\\$&')
-  return new RegExp(`(?<![\\p{L}\\p{N}_])${literal}(?![\\p{L}\\p{N}_])`, 'u')
 }
 
 /** Nothing to be seen in it: a source that answers so has no data. */

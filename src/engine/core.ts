@@ -3,8 +3,8 @@ import type { ModelSettings, PostgresSettings } from '../config.ts'
 import type { Model } from '../cognition/model.ts'
 import type { PackObjects } from '../cognition/pack.ts'
 import type { Primitive } from '../cognition/primitive.ts'
-import type { Fault } from '../domain/chain.ts'
 import type { AuditEvent } from '../domain/audit.ts'
+import type { Fault } from '../domain/chain.ts'
 import type { Tier, TierContribution } from '../domain/governance.ts'
 import type { InstanceStatus, WorkState } from '../domain/instance.ts'
 import type { Json, JsonObject } from '../domain/json.ts'
@@ -208,7 +208,6 @@ export interface VerifyReport {
   readonly cannotShow: readonly string[]
 }
 
-/** What can be wrong with a record. */
 export interface VerifyFinding {
   readonly instanceId: string
   /** Sequence number of the first bad event; unset where no event is concerned. */

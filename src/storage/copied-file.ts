@@ -1,5 +1,6 @@
 import { closeSync, fsyncSync, openSync, rmSync, statSync } from 'node:fs'
 import { CoreError } from '../errors.ts'
+import { codeOf, fileTrouble } from '../file-errors.ts'
 import { lockPath } from './lock.ts'
 
 /**
@@ -12,8 +13,9 @@ export function reserveCopy(path: string, about: { readonly file: string; readon
   try {
     closeSync(openSync(path, 'wx', (statSync(about.original).mode & 0o777) | 0o600))
   } catch (cause) {
-    if (hasCode(cause, 'EEXIST')) throw new CoreError('CC_ERR_FILE_EXISTS', { file: path }, { cause })
-    throw new CoreError('CC_ERR_FILE', { file: about.file, verb: 'written', why: reasonOf(cause) }, { cause })
+    if (codeOf(cause) === 'EEXIST') throw new CoreError('CC_ERR_FILE_EXISTS', { file: path }, { cause })
+    const why = fileTrouble(cause, 'there is no such folder')
+    throw new CoreError('CC_ERR_FILE', { file: about.file, verb: 'written', why }, { cause })
   }
 }
 
@@ -46,25 +48,8 @@ export function syncFolder(path: string): void {
     fsyncSync(handle)
   } catch (error) {
     // Some network file systems know no such thing, and then there is nothing else to ask of them.
-    if (!hasCode(error, 'EINVAL')) throw error
+    if (codeOf(error) !== 'EINVAL') throw error
   } finally {
     closeSync(handle)
   }
-}
-
-function hasCode(error: unknown, code: string): boolean {
-  return (error as NodeJS.ErrnoException).code === code
-}
-
-const reasons: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such folder',
-  ENOTDIR: 'its folder is a file',
-  EACCES: 'it is not allowed',
-  EROFS: 'nothing can be written there',
-  ENOSPC: 'the disk is full',
-}
-
-function reasonOf(error: unknown): string {
-  const { code = '', message } = error as NodeJS.ErrnoException
-  return reasons[code] ?? message
 }

@@ -23,7 +23,7 @@ import { isAbsent, lockStore, openReadOnly, refuseForeignFile, settlePath } from
 /** What a restore does, in this order. */
 export type RestoreStep = 'lock' | 'copy' | 'take' | 'retire' | 'set aside' | 'put in place' | 'leave'
 
-export interface RestoreOptions extends CopyOptions {
+interface RestoreOptions extends CopyOptions {
   /** Whether a store that stands there gives way. It stays beside the new one, under another name. */
   readonly replace: boolean
   /** Called before each step, for tests of what a crash leaves. */

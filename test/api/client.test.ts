@@ -364,14 +364,19 @@ test('a key is shown to the service alone: not to where it leads, and not before
   assert.deepEqual(thief.requests, [])
 })
 
-test('a service that has no store yet is starting, and one that leaves is closing', async () => {
+test('a service without a store is starting, one that leaves is closing, and one cannot read its store', async () => {
   const service = await startService({ host: '127.0.0.1', port: 0, defaultActor: 'olga', log: silentLog })
   await assert.rejects(connectService({ url: service.url }), { code: 'CC_ERR_STARTING' })
   await service.close()
-  const draining = JSON.stringify({ status: 'draining', version: '0.1.0' })
-  await using leaving = await pretend((_request, response) => void response.writeHead(503, json).end(draining))
+  for (const [status, code] of [
+    ['draining', 'CC_ERR_CLOSED'],
+    ['unavailable', 'CC_ERR_STORE_AWAY'],
+  ]) {
+    const document = JSON.stringify({ status, version: '0.1.0' })
+    await using service = await pretend((_request, response) => void response.writeHead(503, json).end(document))
 
-  await assert.rejects(connectService({ url: leaving.url }), { code: 'CC_ERR_CLOSED' })
+    await assert.rejects(connectService({ url: service.url }), { code })
+  }
 })
 
 test('who came too soon is sent again when the service says, and is told when that does not help', async () => {
@@ -603,4 +608,21 @@ onEachBackend('who follows a case that is new hears all of it, and who stops hea
   await api.engine.core.cancel({ instanceId, ...why })
   await turns()
   assert.equal(heard.length, 4)
+})
+
+onEachBackend('who follows does without what is refused, and hears of a defect at the end', async (open) => {
+  await using reached = await reach(open)
+  const { api, client } = reached
+  const { instanceId } = await api.engine.run({ domain: 'gated' })
+  const heard: string[] = []
+
+  await client.follow('nobody', 0, ({ event }) => void heard.push(event))()
+  assert.equal(heard.join(), '')
+
+  const stop = client.follow(instanceId, 1, ({ event }) => {
+    heard.push(event)
+    if (heard.length === 1) throw new TypeError('a defect of whoever listens')
+  })
+  await until(() => heard.length === 1)
+  await assert.rejects(stop(), { name: 'TypeError', message: 'a defect of whoever listens' })
 })

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { faults } from '../../src/domain/chain.ts'
 import fc from 'fast-check'
 import { z } from 'zod'
 import { access } from '../../src/api/access.ts'
@@ -25,6 +24,7 @@ import {
   verifyReport,
 } from '../../src/api/views.ts'
 import { type AuditEvent, auditEventTypes } from '../../src/domain/audit.ts'
+import { faults } from '../../src/domain/chain.ts'
 import { tiers } from '../../src/domain/governance.ts'
 import { instanceStatuses, workStates } from '../../src/domain/instance.ts'
 import type { Json } from '../../src/domain/json.ts'
@@ -41,14 +41,7 @@ import {
   taskJson,
   verifyJson,
 } from '../../src/engine/as-json.ts'
-import {
-  type CaseView,
-  type Decided,
-  type Page,
-  type StepView,
-  type TaskView,
-  type VerifyReport,
-} from '../../src/engine/core.ts'
+import type { CaseView, Decided, Page, StepView, TaskView, VerifyReport } from '../../src/engine/core.ts'
 import { onEachBackend } from '../storage/fixture.ts'
 import { type Answer, type ApiFixture, type Asking, ask, desk, openApi } from './fixture.ts'
 import { startService } from '../../src/api/service.ts'

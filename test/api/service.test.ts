@@ -489,11 +489,28 @@ onEachBackend('a store that cannot be read is not ready, and becomes so again', 
   await using api = await openApi(open, { ...desk(), wrap })
   const { status, body } = await api.ask('GET', '/health/ready')
   assert.deepEqual([status, body.status], [503, 'unavailable'])
+  const told = api.lines.filter(({ message }) => message === 'the store cannot be read')
+  assert.deepEqual(
+    told.map(({ level, fields }) => [level, fields.error]),
+    [['error', 'Error: no disk']],
+  )
   assert.equal((await api.ask('GET', '/health/live')).status, 200)
 
   isBroken = false
 
   assert.equal((await api.ask('GET', '/health/ready')).status, 200)
+})
+
+onEachBackend('a store that says nothing does not keep a probe waiting', async (open) => {
+  const wrap = (core: Core): Core =>
+    Object.assign(Object.create(core) as Core, { ping: () => new Promise<void>(() => {}) })
+  await using api = await openApi(open, { ...desk(), wrap })
+  const startedAt = performance.now()
+  const { status, body } = await api.ask('GET', '/health/ready')
+  const tookMs = performance.now() - startedAt
+
+  assert.deepEqual([status, body.status], [503, 'unavailable'])
+  assert.ok(tookMs > 1_500 && tookMs < 4_000, `${tookMs} ms`)
 })
 
 onEachBackend(

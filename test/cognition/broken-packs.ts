@@ -717,6 +717,13 @@ warning(
   /'od' is not among the categories of sort/,
 )
 warning(
+  'a category that is only a part of one on the list',
+  domain,
+  '- even: as usual\n  skip: "output',
+  '- not-even: as usual\n  skip: "«output',
+  /'even' is not among the categories/,
+)
+warning(
   'a category of the domain that is not on the list',
   domain,
   'skip: "output.category == \'even\'"',

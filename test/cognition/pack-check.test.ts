@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
-import { symlink } from 'node:fs/promises'
+import { chmod, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { loadPack } from '../../src/cognition/pack.ts'
 import { type Finding, showPlace } from '../../src/cognition/pack-findings.ts'
 import { checkPack } from '../../src/cognition/pack-report.ts'
 import { brokenPacks, goodPack } from './broken-packs.ts'
+import { withoutReadRights } from '../storage/denied.ts'
 import { packFolder, soundPack } from './pack-folder.ts'
 
 /** The files of the good pack, with one of them changed. */
@@ -110,13 +111,30 @@ test('links that lead out of the pack are named and not followed, for files and 
   )
 })
 
-test('a file that cannot be opened is a fault, and not a file that is not there', async () => {
-  await using folder = await packFolder()
-  await symlink('loop.yaml', join(folder.dir, 'domains/loop.yaml'))
+test('links that lead in a circle are named, and nothing is said to be missing in their place', async () => {
+  await using folder = await packFolder(filesWith('coordinator_config.yaml', 'document_dir: papers\n'))
+  await symlink('link.yaml', join(folder.dir, 'domains/link.yaml'))
+  await symlink('papers', join(folder.dir, 'papers'))
   const { findings } = await checkPack(folder.dir)
 
-  assert.equal(show(findings), 'error domains/loop.yaml: it cannot be opened (ELOOP)')
+  const circle = 'cannot be opened: its links lead in a circle'
+  assert.equal(show(findings), `error domains/link.yaml: ${circle}\nerror papers: ${circle}`)
 })
+
+for (const name of ['domains/plain.yaml', 'workflows/review.yaml', 'domains', 'coordinator_config.yaml']) {
+  test(`${name} that may not be read is named, and does not pass for absent or for a broken text`, async (context) => {
+    await using folder = await packFolder(filesWith('none.txt', ''))
+    await chmod(folder.dir, 0o755)
+
+    const isDenied = await withoutReadRights(join(folder.dir, name), async () => {
+      const { findings } = await checkPack(folder.dir)
+      assert.match(show(findings), new RegExp(`^error ${name}: cannot be opened: it is not allowed$`, 'm'))
+      assert.doesNotMatch(show(findings), /UTF-8|there is no folder/)
+    })
+
+    if (!isDenied) context.skip('nobody can be denied to read here')
+  })
+}
 
 test('a fault in a domain is said once, however many workflows ask for it', async () => {
   const workflow = goodPack['workflows/review.yaml']

@@ -483,9 +483,22 @@ test('every problem is counted, so that its author knows how much is left', asyn
   await assert.rejects(loadPack(folder.dir), /nowhere.*\(and 1 more\)/)
 })
 
-test('a folder that is not there is refused by name', async () => {
-  await assert.rejects(loadPack('/nowhere/at/all'), { code: 'CC_ERR_NO_PACK' })
-})
+const noFolders = {
+  'that is not there': ['none', 'there is no such folder'],
+  'below a file': ['workflows/review.yaml/pack', 'its folder is a file'],
+  'that is a file': ['workflows/review.yaml', 'it is not a folder'],
+  'that is a link to itself': ['circle', 'its links lead in a circle'],
+} as const
+
+for (const [what, [name, why]] of Object.entries(noFolders)) {
+  test(`a folder ${what} is refused by name, with the true reason`, async () => {
+    await using folder = await packFolder()
+    await symlink('circle', join(folder.dir, 'circle'))
+    const dir = join(folder.dir, name)
+
+    await assert.rejects(loadPack(dir), { code: 'CC_ERR_NO_PACK', facts: { dir, why } })
+  })
+}
 
 const oddPacks: readonly { name: string; files: Wrong['files']; warns: RegExp }[] = [
   {
