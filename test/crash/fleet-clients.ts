@@ -9,8 +9,8 @@ const clients = 20
 /** Cases come no faster than this, so that the storm meets them all the time. */
 const paceMs = 20
 /** A reviewer decides so many tasks, and then thinks for so long. */
-const decisionsAtOnce = 2
-const thinkMs = 500
+const decisionsAtOnce = 4
+const thinkMs = 300
 
 export interface ClientOptions {
   readonly cases: number

@@ -24,7 +24,7 @@ test('what a fleet has answered stays true when its processes, its server and th
   t.diagnostic(about)
   const startedAt = performance.now()
   const phase = (name: string) => t.diagnostic(`${name} at ${Math.round(performance.now() - startedAt)} ms`)
-  await using fleet = await Fleet.open()
+  await using fleet = await Fleet.open({ replicas: 2, workers: 3 })
   phase('open')
   const draw = randomFrom(seed)
   const clients = new FleetClients(fleet, { cases, draw: randomFrom(seed + 1), about, patienceMs })
@@ -66,7 +66,7 @@ test('what a fleet has answered stays true when its processes, its server and th
   assert.ok(strikes.lostInSleep > 1 && strikes.dropped > 1, 'sleepers lost claims, and dropped what they had under way')
   assert.ok(figures.lostCalls > 0, 'steps were under way when they were killed')
   assert.ok(cutSubmissions > 0, 'submissions were under way when they were killed')
-  assert.ok(figures.decisions > 10, 'people decided meanwhile')
+  assert.ok(figures.decisions > 3, 'people decided meanwhile')
 })
 
 /** What no log may say, whatever is killed: that something happened which the program does not foresee. */

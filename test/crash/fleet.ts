@@ -12,8 +12,6 @@ import type { ServedOrder } from './served-engine.ts'
 import { openSession } from './tables.ts'
 
 const schema = 'cases'
-export const replicaCount = 2
-export const workerCount = 3
 export const poolMax = 4
 const concurrency = '6'
 
@@ -42,7 +40,7 @@ export class Fleet implements AsyncDisposable {
     this.workers = places.proxies.map((proxy) => new FleetWorker(this, places.env, proxy))
   }
 
-  static async open(): Promise<Fleet> {
+  static async open({ replicas, workers }: { replicas: number; workers: number }): Promise<Fleet> {
     const root = mkdtempSync(join(tmpdir(), 'crash-fleet-'))
     const folder = join(root, 'main')
     mkdirSync(folder)
@@ -65,8 +63,8 @@ export class Fleet implements AsyncDisposable {
       NODE_COMPILE_CACHE: join(root, 'compiled'),
       NODE_OPTIONS: `--import=${import.meta.resolve('./served-engine.ts')}`,
     }
-    const proxies = await Promise.all(Array.from({ length: workerCount }, () => openCutProxy(server.dsn)))
-    const ports = await Promise.all(Array.from({ length: replicaCount }, freePort))
+    const proxies = await Promise.all(Array.from({ length: workers }, () => openCutProxy(server.dsn)))
+    const ports = await Promise.all(Array.from({ length: replicas }, freePort))
     const fleet = new Fleet({ folder, secrets, server, root }, { env, proxies, ports })
     for (const slot of fleet.slots) slot.start()
     await Promise.all(fleet.slots.map((slot) => slot.member.about))
