@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto'
+import type { Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
 import { isCoreError } from '../errors.ts'
@@ -18,9 +19,17 @@ export interface ConnectionSettings {
   readonly isUnhurried?: boolean
   readonly poolMin: number
   readonly poolMax: number
+  /** For tests, which are not to wait as long as people would. */
+  readonly limits?: Partial<Limits> | undefined
 }
 
-/** How long a connection is waited for, whether it has to be made or to become free. */
+export interface Limits {
+  /** How long a connection is waited for, whether it has to be made or to become free. */
+  readonly acquireMs: number
+  /** How long a server is waited for that says nothing at all. */
+  readonly silenceMs: number
+}
+
 const acquireMs = 10_000
 /** How long a server that is away may be so, and the pauses between two tries to reach it. */
 export const patienceMs = 5000
@@ -197,6 +206,8 @@ class PooledConnection implements Connection {
 
   release(): void {
     this.client.release(this.isLost)
+    // A server that says nothing would never close its end of it.
+    if (this.isLost) (this.client as unknown as { connection: { stream: Socket } }).connection.stream.destroy()
   }
 }
 
@@ -232,6 +243,7 @@ export function clientConfig({
   schema,
   isPooled,
   isUnhurried,
+  limits,
 }: ConnectionSettings): pg.ClientConfig {
   const { host, port, user, database, ssl } = address
   return {
@@ -240,8 +252,8 @@ export function clientConfig({
     application_name: 'cognitive-core',
     keepAlive: true,
     keepAliveInitialDelayMillis: keepAliveMs,
-    connectionTimeoutMillis: acquireMs,
-    ...(isUnhurried ? {} : { query_timeout: timeouts.statement_timeout + graceMs }),
+    connectionTimeoutMillis: limits?.acquireMs ?? acquireMs,
+    ...(isUnhurried ? {} : { query_timeout: limits?.silenceMs ?? timeouts.statement_timeout + graceMs }),
     types: { getTypeParser },
     ...(isPooled ? {} : { ...timeouts, options: `-c search_path=${searchPath(schema)}` }),
   }

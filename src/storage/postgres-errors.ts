@@ -81,7 +81,8 @@ export function statementRefusal(error: unknown, isLost: boolean, location: stri
     case lockTimeout:
       return refuse('CC_ERR_SERVER_SLOW')
     default:
-      return isLost ? refuse('CC_ERR_SERVER_AWAY') : error
+      // What was answered before the session ended says more than its end.
+      return isLost && !isAnswered(error) ? refuse('CC_ERR_SERVER_AWAY') : error
   }
 }
 

@@ -17,6 +17,8 @@ export interface PostgresOptions extends PostgresSettings, OpenSettings {
   readonly probe?: CommitProbe | undefined
   /** For tests: how long a change of the tables waits for others. */
   readonly patienceMs?: number | undefined
+  /** For tests of what takes long. */
+  readonly limits?: ConnectionSettings['limits']
 }
 
 /**
@@ -87,10 +89,10 @@ export function grantsFor({ schema = defaultSchema }: PostgresSettings, role: st
 }
 
 function settingsOf(options: PostgresOptions): ConnectionSettings {
-  const { directDsn, password, schema = defaultSchema } = options
+  const { directDsn, password, schema = defaultSchema, limits } = options
   const { poolMin = defaultPool.min, poolMax = defaultPool.max } = options
   const { address } = addressesOf(options)
-  return { address, password, schema, isPooled: directDsn !== undefined, poolMin, poolMax }
+  return { address, password, schema, isPooled: directDsn !== undefined, poolMin, poolMax, limits }
 }
 
 /** For what needs a session of its own. */

@@ -33,6 +33,8 @@ const maxTries = 8
 /** Statements of one connection in the seam's words. */
 export class PostgresTransaction implements Transaction {
   readonly dialect = postgresDialect
+  /** Whether anything was learned on it. */
+  hasRead = false
   private readonly connection: Connection
 
   constructor(connection: Connection) {
@@ -40,7 +42,9 @@ export class PostgresTransaction implements Transaction {
   }
 
   async query<R extends object>(sql: string, params?: readonly SqlValue[]): Promise<R[]> {
-    return (await this.connection.run(sql, params)).rows as R[]
+    const { rows } = await this.connection.run(sql, params)
+    this.hasRead = true
+    return rows as R[]
   }
 
   async execute(sql: string, params?: readonly SqlValue[]): Promise<number> {
@@ -198,15 +202,19 @@ async function ask<R extends object>(connection: Connection, sql: string, params
   }
 }
 
-/** What a body has read it may have counted, so it is run once; a session that had ended before is another thing. */
+/** What a body has read it may have counted, so it is run once; a session that ended before is another thing. */
 async function readWith<T>(connection: Connection, body: (reader: Reader) => Promise<T>): Promise<T> {
   try {
     await connection.run('begin isolation level repeatable read read only')
   } catch (error) {
     throw connection.isLost ? new NothingDone('the connection was lost', { cause: error }) : error
   }
+  const reader = new PostgresTransaction(connection)
   try {
-    return await body(new PostgresTransaction(connection))
+    return await body(reader)
+  } catch (error) {
+    if (connection.isLost && !reader.hasRead) throw new NothingDone('the connection was lost', { cause: error })
+    throw error
   } finally {
     await connection.rollBack()
   }

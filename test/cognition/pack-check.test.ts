@@ -110,6 +110,14 @@ test('links that lead out of the pack are named and not followed, for files and 
   )
 })
 
+test('a file that cannot be opened is a fault, and not a file that is not there', async () => {
+  await using folder = await packFolder()
+  await symlink('loop.yaml', join(folder.dir, 'domains/loop.yaml'))
+  const { findings } = await checkPack(folder.dir)
+
+  assert.equal(show(findings), 'error domains/loop.yaml: it cannot be opened (ELOOP)')
+})
+
 test('a fault in a domain is said once, however many workflows ask for it', async () => {
   const workflow = goodPack['workflows/review.yaml']
   await using folder = await packFolder({

@@ -12,6 +12,8 @@ export interface CutProxy extends AsyncDisposable {
   cut(when: 'before' | 'after', text: string): void
   /** Breaks every connection, and refuses others for so long, as a server does that is started anew. */
   restart(ms: number): void
+  /** From now on nothing that the server says arrives, and no connection breaks; until told otherwise. */
+  hush(isHushed: boolean): void
   /** Whether what it was told has happened. */
   readonly hasCut: boolean
 }
@@ -21,6 +23,7 @@ export async function openCutProxy(dsn: string): Promise<CutProxy> {
   let order: { readonly when: 'before' | 'after'; readonly text: string } | undefined
   const open = new Set<Socket>()
   let isAway = false
+  let isHushed = false
   const door = createServer((near) => {
     if (isAway) return void near.destroy()
     const far = connect(Number(target.port), target.hostname)
@@ -41,7 +44,10 @@ export async function openCutProxy(dsn: string): Promise<CutProxy> {
       }
       far.write(chunk)
     })
-    far.on('data', (chunk) => (isLosing ? end() : near.write(chunk)))
+    far.on('data', (chunk) => {
+      if (isLosing) end()
+      else if (!isHushed) near.write(chunk)
+    })
   }).listen(0, '127.0.0.1')
   await once(door, 'listening')
   const { port } = door.address() as { port: number }
@@ -54,6 +60,9 @@ export async function openCutProxy(dsn: string): Promise<CutProxy> {
       isAway = true
       for (const socket of open) socket.destroy()
       setTimeout(() => (isAway = false), ms)
+    },
+    hush: (on) => {
+      isHushed = on
     },
     get hasCut() {
       return order === undefined
