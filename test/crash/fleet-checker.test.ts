@@ -152,6 +152,7 @@ test('the checker finds in PostgreSQL what must not be there, when it is planted
   const clients = new FleetClients(fleet, { cases, draw, about: 'a fleet at peace', patienceMs: 30_000 })
   await clients.work()
   await clients.comesToRest()
+  await clients.decideSome()
   await fleet.leave()
   const session = await fleet.openSession()
   const logs = readLogs(fleet.folder)

@@ -45,10 +45,8 @@ export class FleetClients {
   /** Resolves once every case was accepted; tasks are decided meanwhile. */
   async work(): Promise<void> {
     this.startedAt = performance.now()
-    const deciding = this.decideOn()
-    await Promise.all(Array.from({ length: clients }, () => this.submitOn()))
-    this.isOver = true
-    await deciding
+    const submitting = Promise.all(Array.from({ length: clients }, () => this.submitOn()))
+    await Promise.all([submitting.finally(() => (this.isOver = true)), this.decideOn()])
   }
 
   /** Resolves once no case runs any more. */
@@ -58,6 +56,18 @@ export class FleetClients {
       if (items.length > 0) await delay(200)
       return items.length === 0
     }, 'the end of all cases')
+  }
+
+  /** Approves a few cases that the loop's bound has held. */
+  async decideSome(): Promise<void> {
+    const path = `/v1/tasks?queue=specialist_review&limit=${decisionsAtOnce}`
+    const { items } = await this.requests.ask('GET', path, { as: 'reviewer' })
+    for (const { task_id: task, instance_id: instance } of items) {
+      this.log.add({ what: 'deciding', task, instance })
+      const body = { decision: 'approve', reason: 'measured often enough' }
+      await this.requests.ask('POST', `/v1/tasks/${task}/decision`, { body, as: 'reviewer' })
+      this.log.add({ what: 'decided', task, instance })
+    }
   }
 
   private async submitOn(): Promise<void> {
@@ -76,17 +86,9 @@ export class FleetClients {
     }
   }
 
-  /** Approves cases that the loop's bound has held. */
   private async decideOn(): Promise<void> {
     while (!this.isOver) {
-      const path = `/v1/tasks?queue=specialist_review&limit=${decisionsAtOnce}`
-      const { items } = await this.requests.ask('GET', path, { as: 'reviewer' })
-      for (const { task_id: task, instance_id: instance } of items) {
-        this.log.add({ what: 'deciding', task, instance })
-        const body = { decision: 'approve', reason: 'measured often enough' }
-        await this.requests.ask('POST', `/v1/tasks/${task}/decision`, { body, as: 'reviewer' })
-        this.log.add({ what: 'decided', task, instance })
-      }
+      await this.decideSome()
       await delay(thinkMs)
     }
   }

@@ -29,6 +29,7 @@ test('what a fleet has answered stays true when its processes, its server and th
   const draw = randomFrom(seed)
   const clients = new FleetClients(fleet, { cases, draw: randomFrom(seed + 1), about, patienceMs })
   const sessions = countingSessions(fleet)
+  t.after(() => sessions.stop())
 
   const storming = storm(fleet, { kills, draw }).finally(() => phase('storm over'))
   const working = clients.work().finally(() => phase('all submitted'))
