@@ -44,9 +44,12 @@ export interface Service {
   readonly url: string
   /** Serves this store from now on. */
   serve(core: Core): void
-  /** Refuses what comes from now on, ends streams, and resolves when requests under way are answered. */
+  /** Lets nobody in from now on, ends streams, and resolves when those who were let in before are answered. */
   close(): Promise<void>
 }
+
+/** For so long a service that is leaving waits for somebody who was let in and has not asked anything. */
+const silentMs = 100
 
 /** A service that is leaving waits so long for requests under way, as the engine does for steps; then it cuts them. */
 const leavingMs = 30_000
@@ -82,9 +85,11 @@ export async function startService(settings: ServiceSettings): Promise<Service> 
     async close() {
       leaving.abort(new CoreError('CC_ERR_CLOSED'))
       watcher.close()
-      for (const socket of silent) socket.destroy()
+      // Whoever was let in a moment ago may be about to ask.
+      const hangUp = setTimeout(() => silent.forEach((socket) => socket.destroy()), silentMs)
       const cancel = clock.after(leavingMs, () => app.server.closeAllConnections())
       await app.close()
+      clearTimeout(hangUp)
       cancel()
     },
   }
@@ -110,7 +115,7 @@ async function buildApp(settings: ServiceSettings, parts: ServiceParts, metrics:
   const shared = await gatherRoutes(app)
   await app.register(helmet, headersFor(page))
   observe(app, metrics, log)
-  turnAway(app, parts.leaving)
+  letGo(app, parts.leaving)
   const rateLimit = await prepareRateLimit(app, { host: settings.host, asked: settings.rateLimit })
   guardRoutes(app, parts.door, rateLimit)
   takeJsonAlone(app)
@@ -165,11 +170,11 @@ function headersFor({ scriptHash, styleHash }: Page) {
   } as const
 }
 
-/** A service that leaves takes nothing new, and lets go of each connection with its answer. */
-function turnAway(app: FastifyInstance, leaving: AbortSignal): void {
-  app.addHook('onRequest', async ({ routeOptions: { url } }) => {
-    if (leaving.aborted && !url?.startsWith('/health/')) throw new CoreError('CC_ERR_CLOSED')
-  })
+/**
+ * A service that leaves lets go of each connection with its answer. Who comes later finds nobody and is free to ask another
+ * replica; who was let in before is answered as ever, since a refusal would be a request that failed for nothing.
+ */
+function letGo(app: FastifyInstance, leaving: AbortSignal): void {
   app.addHook('onSend', (_request, reply, _payload, done) => {
     if (leaving.aborted) void reply.header('connection', 'close')
     done()
