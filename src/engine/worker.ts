@@ -155,8 +155,12 @@ export class Worker implements Refiller {
     const instance = work.instanceId
     this.isDry = false
     if (isUnrunnable(error)) {
-      log.warn({ instance, definition: work.definitionHash, code: error.code }, 'cases of this definition wait')
-      this.unrunnable.add(work.definitionHash)
+      const { definitionHash: definition } = work
+      // One claim may bring several of them.
+      if (!this.unrunnable.has(definition)) {
+        log.warn({ instance, definition, code: error.code }, 'cases of this definition wait')
+      }
+      this.unrunnable.add(definition)
     } else {
       log.error({ instance, error: String(error) }, 'an instance could not be moved')
       leaveIfLost(this.engine, error)
