@@ -279,6 +279,7 @@ export class Coordinator extends StoreReader implements Core {
   override async close(): Promise<void> {
     await this.drain()
     // What was asked for while it drained.
+    await this.submissions.finish()
     await this.heart?.stop()
     this.closing.abort(new CoreError('CC_ERR_CLOSED'))
     await super.close()

@@ -25,6 +25,7 @@ export class SubmitLane {
   /** Hashes of definitions that are known to be stored. */
   private readonly stored = new Set<string>()
   private isSettled: boolean
+  private readonly underWay = new Set<Promise<unknown>>()
 
   /** `isSettled`: whether it is known what kind of store this is. */
   constructor(backend: Backend, isSettled: boolean) {
@@ -35,9 +36,18 @@ export class SubmitLane {
   /** Resolves once the outcome is certain; rejects when the data were refused or the store cannot be reached. */
   submit(submission: Submission, definition: DefinitionText): Promise<SubmitOutcome> {
     const characters = submission.input.text?.length ?? 0
-    return new Promise((resolve, reject) => {
+    const submitting = new Promise<SubmitOutcome>((resolve, reject) => {
       this.lane.add({ submission, definition, characters, resolve, reject, sends: 0 })
     })
+    const isOver = () => void this.underWay.delete(submitting)
+    this.underWay.add(submitting)
+    submitting.then(isOver, isOver)
+    return submitting
+  }
+
+  /** Resolves when all that was submitted so far has its outcome: before a store is closed. */
+  async finish(): Promise<void> {
+    await Promise.allSettled(this.underWay)
   }
 
   private async send(batch: readonly Member[]): Promise<void> {

@@ -241,3 +241,18 @@ onEachBackend('a key that comes many times at once is one case, and everybody he
   assert.equal((await engine.store.rowCounts()).instances, 1)
   await engine.verify()
 })
+
+onEachBackend(
+  'a case that was submitted in the moment of closing is taken, and its submitter hears so',
+  async (open) => {
+    await using engine = await openEngine(open, { isStarted: false })
+    const submitting = engine.submit()
+    // Its place in the next write is taken, and the write has not begun.
+    await Promise.resolve()
+
+    await engine.core.close()
+
+    assert.equal((await submitting).seen, false)
+    assert.equal((await engine.store.sql('select 1 from instances')).length, 1)
+  },
+)
