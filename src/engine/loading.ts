@@ -7,6 +7,7 @@ import type { Backend, Reader } from '../storage/backend.ts'
 import { readLatestCheckpoints } from '../storage/checkpoints.ts'
 import type { Claimed } from '../storage/claimed.ts'
 import { readPayloads } from '../storage/payloads.ts'
+import { readWork } from '../storage/work.ts'
 import { fallbackIn, type Mishap } from './governing.ts'
 import { assertPointer, assertRecorded, vouchedSubmission } from './vouching.ts'
 
@@ -28,6 +29,11 @@ interface Recorded {
   readonly payloads: ReadonlyMap<string, Payload>
 }
 
+/** Between the claim and the look at the record somebody else has got the instance. */
+export class ClaimLost extends Error {
+  override readonly name = 'ClaimLost'
+}
+
 const nothingRecorded: Recorded = { latest: [], payloads: new Map() }
 
 /** Brings a claimed instance to where it goes on. A case of which only the submission is recorded is read already. */
@@ -46,6 +52,8 @@ function isFresh({ auditSeq }: Work): boolean {
 
 async function readRecorded(reader: Reader, work: Work, { steps }: Definition): Promise<Recorded> {
   const { instanceId } = work
+  // Whoever slept since the claim may read what the next holder of the instance has recorded.
+  if ((await readWork(reader, instanceId))?.token !== work.token) throw new ClaimLost()
   const names = steps.map(({ name }) => name)
   const latest = work.stepNo === 0 ? [] : await readLatestCheckpoints(reader, instanceId, names)
   const outputs = latest.map(({ outputPayloadId: payloadId }) => ({ instanceId, payloadId }))

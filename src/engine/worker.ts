@@ -8,6 +8,7 @@ import { releaseClaim, releaseClaimsOf } from '../storage/work.ts'
 import type { Refiller } from './commit-lane.ts'
 import { abandonRunning, type Engine, execute, leaveIfLost } from './execution.ts'
 import type { Heart } from './heart.ts'
+import { ClaimLost } from './loading.ts'
 import { isUnrunnable } from './runnable.ts'
 
 export interface WorkerOptions {
@@ -154,6 +155,10 @@ export class Worker implements Refiller {
     const { backend, clock, log } = this.engine
     const instance = work.instanceId
     this.isDry = false
+    if (error instanceof ClaimLost) {
+      log.warn({ instance }, "the instance was somebody else's before its first step here")
+      return
+    }
     if (isUnrunnable(error)) {
       const { definitionHash: definition } = work
       // One claim may bring several of them.

@@ -10,7 +10,9 @@ import { randomHex } from '../../src/domain/identity.ts'
 import { judgeRoom } from '../../src/storage/postgres-checks.ts'
 import { openDesk } from '../cli/cli.ts'
 import { catalogOf } from '../storage/postgres-catalog.ts'
+import { withoutDebian } from '../storage/postgres-binaries.ts'
 import { postgresServer } from '../storage/postgres-server.ts'
+import { startServer } from '../storage/private-server.ts'
 import { blocksOf, paste, readPage, root, tableOf } from './docs-pages.ts'
 import { eventually } from './serving.ts'
 
@@ -18,7 +20,9 @@ const page = 'docs/postgres.md'
 
 /** The server of the tests has other databases and roles, so those of the page get names of their own. */
 const mark = randomHex(6)
-const server = new URL(await postgresServer())
+/** Debian's where there is one: its tools take dumps of its own version, and not of newer ones. */
+const debian = withoutDebian ? undefined : await startServer({ binaries: 'debian', password: 'sesame' })
+const server = new URL(debian?.dsn ?? (await postgresServer()))
 
 /** The same text for this server in place of the page's. */
 function here(text: string): string {
@@ -86,6 +90,7 @@ after(async () => {
   for (const role of ['app', 'reader', 'owner']) await sql(`drop role core_${role}_${mark};\n`)
   for (const shell of shells.values()) await shell.end()
   await rm(folder, { recursive: true, force: true })
+  await debian?.[Symbol.asyncDispose]()
 })
 
 async function admin(): Promise<pg.Client> {
