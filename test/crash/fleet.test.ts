@@ -64,7 +64,10 @@ test('what a fleet has answered stays true when its processes, its server and th
   assert.deepEqual(strikes.restarts.toSorted(), ['fast', 'immediate'])
   assert.ok(strikes.cuts >= 3, `${strikes.cuts} connections were cut after a statement was sent`)
   assert.ok(strikes.sleptMs.length === 2 && strikes.sleptMs.every((ms) => ms > 20_000))
-  assert.ok(strikes.lostInSleep >= 1 && strikes.dropped >= 1, 'sleepers lost claims, and dropped what they had under way')
+  assert.ok(
+    strikes.lostInSleep >= 1 && strikes.dropped >= 1,
+    'sleepers lost claims, and dropped what they had under way',
+  )
   assert.ok(figures.lostCalls > 0, 'steps were under way when they were killed')
   assert.ok(cutSubmissions > 0, 'submissions were under way when they were killed')
   assert.ok(figures.decisions > 3, 'people decided meanwhile')
