@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Backend } from '../../src/storage/backend.ts'
 import { openCutProxy } from '../storage/cut-proxy.ts'
 import { turns, until } from '../storage/fixture.ts'
@@ -147,6 +148,8 @@ onEachPostgres('where no hint arrives, whoever waits hears of the end with a bea
     isOver = true
     return view
   })
+  // It has looked, and the case was under way.
+  await delay(200)
   await worker.clock.advance(6_000)
   await worker.reach(instanceId, { status: 'completed' })
   await turns(50)
